@@ -7,8 +7,6 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 LINK := .build/collections/ansible_collections/homelab/patching
-# The lab needs root; ordinary users get it by sudo.
-ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help
 help: ## List the targets.
@@ -25,7 +23,7 @@ $(LINK):
 
 .PHONY: lab
 lab: $(VENV)/lab.done $(LINK) ## Start the test machines.
-	@$(ROOT) $(BIN)/python -m lab up
+	@tools/lab up
 
 .PHONY: demo
 demo: $(VENV)/lab.done $(LINK) ## Patch real machines behind a fake Proxmox VE (FRESH=1: start over).
@@ -41,4 +39,4 @@ bench: $(VENV)/lab.done $(LINK) ## Print how fast it is, beside what it is compa
 
 .PHONY: clean
 clean: ## Take the test machines down and remove what they left.
-	@if [ -x $(BIN)/python ]; then $(ROOT) $(BIN)/python -m lab down; fi
+	@if [ -x $(BIN)/python ]; then tools/lab down; fi

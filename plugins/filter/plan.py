@@ -1,0 +1,65 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters of the roll: from assessments to a plan, from a plan to waves, from records to a report.
+
+The decisions are in module_utils/_plan.py and _report.py; here they meet Ansible and the control node's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils import _guard, _health, _plan, _record, _report, _run
+from ..module_utils._errors import PatchingError
+
+
+def collect(hosts: Iterable[str], hostvars: Mapping, name: str) -> dict:
+    """The value of one variable on each host, None where it has none; see collect.yml."""
+    return {host: hostvars[host].get(name) for host in hosts}
+
+
+def plan(assessments: Mapping, mode: str = "patch", takeover: str | None = None) -> dict:
+    """A new run's plan; see plan.yml."""
+    claims = [((known or {}).get("host") or {}).get("claim") for known in assessments.values()]
+    dead = {claim["run"] for claim in claims if claim and _run.is_dead(claim.get("owner") or {})}
+    try:
+        made = _plan.make_plan(_run.new_id(), _run.identity(), assessments, dead | {takeover}, mode)
+    except PatchingError as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+    return {**made, "lines": _plan.lines(made)}
+
+
+def refuse(made: Mapping, refusals: Mapping) -> dict:
+    """The plan without hosts that turned out not to be patchable; see refuse.yml."""
+    changed = _plan.refuse(made, refusals)
+    return {**changed, "lines": _plan.lines(changed)}
+
+
+def summary(made: Mapping, records: Mapping) -> dict:
+    """The end of a run; see summary.yml."""
+    end = _report.summarize(made, records)
+    return {**end, "lines": _report.lines(end)}
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable]:
+        """Names under homelab.patching."""
+        return {
+            "collect": collect,
+            "assessment": _plan.assessment,
+            "plan": plan,
+            "refuse": refuse,
+            "roll": _plan.roll,
+            "may_open": _plan.may_open,
+            "next_go": _plan.next_go,
+            "summary": summary,
+            "step": _record.step,
+            "finish": _record.finish,
+            "guard": _guard.refusal,
+            "regressions": _health.regressions,
+        }

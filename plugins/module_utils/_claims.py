@@ -1,0 +1,123 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The claim on this host: one file that says whose the host is, and the drop-ins that keep the daily updates off.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from . import _host
+from ._claim import describe, expired, taken_over
+from ._errors import PatchingError
+
+CLAIM = _host.STATE / "claim.json"
+# The end of the claim as a bare number, for the shell line of the drop-ins.
+_HOLD = _host.STATE / "hold-until"
+_SERVICES = ("apt-daily.service", "apt-daily-upgrade.service")
+# $$ and %% are systemd's way to write $ and %.
+_DROP_IN = f"""# A run of homelab.patching has this host: the daily updates wait until it is over or its claim has expired.
+[Service]
+ExecCondition=/bin/sh -c 'test "$$(date +%%s)" -gt "$$(cat {_HOLD} 2>/dev/null || echo 0)"'
+"""
+
+
+def _drop_in(service: str) -> Path:
+    return Path(f"/etc/systemd/system/{service}.d/50-homelab-patching.conf")
+
+
+def read() -> dict | None:
+    """The claim on this host, or None."""
+    return _host.read_json(CLAIM)
+
+
+def require(run: str) -> None:
+    """Make sure that the host is still this run's, under `_host.locked`.
+
+    :raises PatchingError: it is not; nothing more may be done to the host.
+    """
+    claim = read()
+    if claim is None or claim.get("run") != run:
+        holder = describe(claim) if claim else "nobody"
+        raise PatchingError(f"the host is not claimed by run {run} any more, but by {holder}.", "Run again.")
+    if expired(claim, time.time()):
+        raise PatchingError(f"the claim of run {run} on this host has expired.", "Run again.")
+
+
+def claim(run: str, owner: dict, seconds: int, takeover: list) -> dict | None:
+    """Take the host for `run`, or renew that.
+
+    :param owner: see `_run.identity`.
+    :param seconds: how long the claim means something if nobody comes back for it.
+    :param takeover: ids of runs that are known to be dead.
+    :returns: the claim of another run that was taken over, or None.
+    :raises PatchingError: a live run has the host.
+    """
+    with _host.locked():
+        now = time.time()
+        current = read()
+        previous = taken_over(current, run, takeover, now)
+        mine = current if current and current.get("run") == run else {}
+        # A record of the transaction outlives a takeover: whoever recovers the host needs to know how far it was.
+        kept = {"phase": (current or {}).get("phase", "claimed")}
+        claimed = {**mine, **kept, "run": run, "owner": owner, "expires": int(now) + seconds}
+        if previous:
+            claimed["taken_over"] = {"run": previous.get("run"), "owner": previous.get("owner")}
+        _host.write(CLAIM, json.dumps(claimed))
+        _host.write(_HOLD, f"{claimed['expires']}\n")
+        missing = [service for service in _SERVICES if not _drop_in(service).exists()]
+        for service in missing:
+            _host.write(_drop_in(service), _DROP_IN)
+        if missing:
+            _host.run(["systemctl", "daemon-reload"])
+    return previous
+
+
+def release(run: str) -> bool:
+    """Give the host back: what the claim put there goes away. True if the host was this run's."""
+    with _host.locked():
+        current = read()
+        if current is not None and current.get("run") != run:
+            return False
+        found = current is not None
+        for service in _SERVICES:
+            path = _drop_in(service)
+            if path.exists():
+                path.unlink()
+                found = True
+                if not any(path.parent.iterdir()):
+                    path.parent.rmdir()
+        if found:
+            _host.run(["systemctl", "daemon-reload"])
+        _HOLD.unlink(missing_ok=True)
+        # Last: until it is gone, the next run knows that there is something to put back.
+        CLAIM.unlink(missing_ok=True)
+    return found
+
+
+def daily_run_active() -> bool:
+    """Is one of the daily apt services at work?"""
+    return any(
+        _host.unit(service).get("ActiveState") in ("activating", "active", "deactivating") for service in _SERVICES
+    )
+
+
+def await_daily_run(timeout: float) -> None:
+    """Wait until no daily run is at work; the claim keeps new ones from starting.
+
+    :param timeout: seconds.
+    :raises PatchingError: it is still at work then.
+    """
+    deadline = time.monotonic() + timeout
+    while daily_run_active():
+        if time.monotonic() > deadline:
+            raise PatchingError(
+                f"the daily update of the host is still at work after {timeout:.0f} s.",
+                "On the host: systemctl status apt-daily-upgrade.service",
+            )
+        time.sleep(1)

@@ -1,0 +1,32 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must not get into a run: options that would cut safety steps out of it, and inventories with holes. Pure.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def refusal(limit: str, run_tags: Sequence, skip_tags: Sequence, inventory_error: str) -> str:
+    """Why this run must not begin; empty where it may.
+
+    :param limit: ``ansible_limit``, empty where there is none. It would drop the plays on localhost and every
+        conductor without a word.
+    :param run_tags: ``ansible_run_tags``.
+    :param skip_tags: ``ansible_skip_tags``.
+    :param inventory_error: what an inventory source could not be read for; Ansible goes on with the others.
+    """
+    if limit:
+        return f"--limit would drop the safety steps of this run. Type instead: -e 'patching_hosts={limit}'"
+    if list(run_tags) != ["all"] or skip_tags:
+        return (
+            "--tags and --skip-tags would cut safety steps out of this run. "
+            "Leave them away; for a part of it there are playbooks: homelab.patching.assess, .reboot, .recover"
+        )
+    if inventory_error:
+        return f"The inventory is not whole, so hosts would be missing from this run: {inventory_error}"
+    return ""

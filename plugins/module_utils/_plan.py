@@ -1,0 +1,224 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is patched, in which wave and by which steps. Pure.
+
+This module util is PRIVATE to the collection.
+
+The steps of a host are decided once, here, from what was found out about it: its *assessment*, see `assessment`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from . import _policy
+from ._claim import describe, expired
+from ._table import table
+
+# A local host at the end of each wave, which outlives the wave's members and says whether the next wave may open.
+CONDUCTOR = "__patching_wave_"
+
+
+def conductor(wave: int) -> str:
+    """The name of the conductor of a wave, counted from 1."""
+    return f"{CONDUCTOR}{wave}"
+
+
+def assessment(policy: Mapping, proxmox: Mapping, lists: Mapping, info: Mapping) -> dict:
+    """What is known about one host, from what was asked of it.
+
+    :param policy: its ``patching_*`` values by their names without the prefix.
+    :param proxmox: what the inventory knows: ``status``, ``lock``, ``address_reason`` (None where it knows nothing).
+    :param lists: the registered result of refreshing the package lists; empty where that was not tried.
+    :param info: the registered result of ``host_info``.
+    :returns: ``state`` (``ok``, ``off`` or ``refused``), ``reason`` and ``remedy`` of a refusal, ``policy``, ``host``.
+    """
+    known = {"policy": dict(policy), "host": dict(info.get("host") or {}), "reason": "", "remedy": ""}
+    if proxmox.get("status") not in (None, "running", "unknown"):
+        return {**known, "state": "off", "reason": f"Proxmox VE says {proxmox['status']}"}
+    if proxmox.get("lock"):
+        return _refused(
+            known, f"locked by Proxmox VE ({proxmox['lock']})", "wait until the task has ended, then run again"
+        )
+    if proxmox.get("address_reason"):
+        return _refused(known, f"no address: {proxmox['address_reason']}", "give it one, or compose ansible_host")
+    if lists.get("unreachable") or info.get("unreachable"):
+        message = str((lists if lists.get("unreachable") else info).get("msg", "")).strip()
+        return _refused(known, f"unreachable: {message}", "check that ansible -m ping reaches it, then run again")
+    if info.get("failed") or not known["host"]:
+        return _refused(known, str(info.get("msg") or "it was not assessed"), "")
+    unfit = known["host"]["unfit"]
+    if unfit:
+        return _refused(
+            known, "; ".join(item["message"] for item in unfit), "; ".join(item["remedy"] for item in unfit)
+        )
+    return {**known, "state": "ok"}
+
+
+def _refused(known: dict, reason: str, remedy: str) -> dict:
+    return {**known, "state": "refused", "reason": " ".join(reason.split()), "remedy": remedy}
+
+
+def make_plan(run: str, owner: Mapping, assessments: Mapping, dead_runs: Collection, mode: str = "patch") -> dict:
+    """Decide who is patched, in which wave and by which steps.
+
+    :param run: the id of this run.
+    :param owner: see `_run.identity`.
+    :param assessments: host -> `assessment`, or None where there is none.
+    :param dead_runs: ids of runs found in claims that are known to be over.
+    :param mode: ``patch``, or ``reboot`` (no upgrade; ``patching_reboot: never`` does not count).
+    :returns: ``run``, ``owner``, ``mode``, ``policy`` (per run), ``waves`` (lists of hosts), ``sizes`` (of
+        Ansible's batches) and ``hosts``.
+    :raises PatchingError: a policy is wrong.
+    """
+    missing = {
+        "state": "refused",
+        "reason": "it was not assessed",
+        "remedy": "run again with -v",
+        "policy": None,
+        "host": {},
+    }
+    known = {host: assessments[host] or missing for host in sorted(assessments)}
+    policies = {host: known[host]["policy"] for host in known if known[host]["policy"]}
+    for host, policy in policies.items():
+        _policy.check(host, policy)
+    hosts = {host: _plan_host(known[host], run, owner, dead_runs, mode) for host in known}
+    plan = {"run": run, "owner": dict(owner), "mode": mode, "policy": _policy.per_run(policies), "hosts": hosts}
+    return _with_waves(plan)
+
+
+def _with_waves(plan: dict) -> dict:
+    """The plan with its waves, and with the sizes of Ansible's batches: each wave and its conductor."""
+    waves = _waves(plan)
+    return {**plan, "waves": waves, "sizes": [len(members) + 1 for members in waves] or [1]}
+
+
+def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, mode: str) -> dict:
+    """The plan of one host: a ``result`` where nothing is to be done to it, else its ``steps``."""
+    host, policy = known["host"], known["policy"]
+    entry = {"result": None, "reason": known["reason"], "remedy": known["remedy"], "steps": [], "takeover": []}
+    if known["state"] != "ok":
+        return {**entry, "result": "powered off" if known["state"] == "off" else "refused"}
+    if host["boot_id"] == owner.get("boot_id"):
+        remedy = "run it from another machine, or leave this one out with -e 'patching_hosts=...'"
+        return {**entry, "result": "refused", "reason": "this run works from this machine", "remedy": remedy}
+
+    steps = []
+    claim = host["claim"]
+    if claim and claim.get("run") != run:
+        if not expired(claim, host["clock"]) and claim.get("run") not in dead_runs:
+            remedy = f"wait for that run; if it is known to be dead: -e patching_takeover={claim.get('run')}"
+            return {**entry, "result": "refused", "reason": f"claimed by {describe(claim)}", "remedy": remedy}
+        steps.append({"step": "recover", "why": f"what {describe(claim)} left"})
+        entry["takeover"] = [claim.get("run")]
+
+    upgrades = host["upgrades"] if mode == "patch" else []
+    security = [item for item in upgrades if item["security"]]
+    if upgrades:
+        steps.append({"step": "upgrade", "why": f"{len(upgrades)} updates, {len(security)} of them security"})
+
+    wanted = "if_required" if mode == "reboot" and policy["reboot"] == "never" else policy["reboot"]
+    reboot = host["reboot"]
+    if reboot["required"] and wanted != "never":
+        steps.append({"step": "reboot", "why": "; ".join(reboot["reasons"])})
+    elif upgrades and wanted == "always":
+        steps.append({"step": "reboot", "why": "patching_reboot is always"})
+    elif upgrades and reboot["expected"] and wanted == "if_required":
+        steps.append({"step": "reboot", "why": f"expected: {'; '.join(reboot['expected'])}"})
+
+    entry |= {
+        "policy": {**policy, "reboot": wanted},
+        "updates": len(upgrades),
+        "security": len(security),
+        "security_packages": [f"{item['name']}={item['security']}" for item in security],
+        "before": {name: host[name] for name in ("boot_id", "kernel", "baseline", "os", "kept_back")},
+    }
+    if steps:
+        return {**entry, "steps": steps}
+    if reboot["required"]:
+        remedy = "when it suits you: ansible-playbook homelab.patching.reboot -e patching_hosts=HOST"
+        return {**entry, "result": "reboot pending", "reason": "; ".join(reboot["reasons"]), "remedy": remedy}
+    return {**entry, "result": "nothing to do"}
+
+
+def _waves(plan: Mapping) -> list:
+    """Waves of hosts: lower rings first, never more than the wave size, never two that share a label of `apart`."""
+    planned = [(int(entry["policy"]["ring"]), host) for host, entry in plan["hosts"].items() if entry["steps"]]
+    waves: list = []
+    ring_start = 0
+    last_ring = None
+    for ring, host in sorted(planned):
+        if ring != last_ring:
+            ring_start, last_ring = len(waves), ring
+        labels = set(plan["hosts"][host]["policy"]["apart"])
+        for wave in waves[ring_start:]:
+            taken = {label for other in wave for label in plan["hosts"][other]["policy"]["apart"]}
+            if len(wave) < plan["policy"]["wave_size"] and not labels & taken:
+                wave.append(host)
+                break
+        else:
+            waves.append([host])
+    return waves
+
+
+def refuse(plan: Mapping, refusals: Mapping) -> dict:
+    """The plan without hosts that turned out not to be patchable.
+
+    :param refusals: host -> ``reason`` and ``remedy``.
+    """
+    hosts = dict(plan["hosts"])
+    for host, refusal in refusals.items():
+        hosts[host] = {**hosts[host], "result": "refused", "steps": [], **refusal}
+    return _with_waves({**plan, "hosts": hosts})
+
+
+def roll(plan: Mapping) -> list:
+    """The hosts of the roll in the order of its batches: the members of each wave, then its conductor.
+
+    :returns: dicts of ``name``, ``wave`` and ``conductor`` (a boolean).
+    """
+    order = []
+    for number, members in enumerate(plan["waves"], start=1):
+        order += [{"name": host, "wave": number, "conductor": False} for host in members]
+        order.append({"name": conductor(number), "wave": number, "conductor": True})
+    return order
+
+
+def may_open(plan: Mapping, wave: int, batch: Collection, go: int) -> bool:
+    """May this wave open? Only if it is what was planned and the conductor before it has said so.
+
+    :param batch: the hosts that Ansible is about to work on.
+    :param go: the wave that may open next, as the previous conductor wrote it; 0 for none.
+    """
+    planned = plan["waves"][wave - 1] if 0 < wave <= len(plan["waves"]) else []
+    return bool(planned) and go == wave and sorted(batch) == sorted([*planned, conductor(wave)])
+
+
+def next_go(plan: Mapping, wave: int, records: Mapping) -> int:
+    """The wave that may open after this one, or 0: too much went wrong.
+
+    :param records: host -> its record, or None, for every planned host.
+    """
+    so_far = [host for members in plan["waves"][:wave] for host in members]
+    bad = [host for host in so_far if (records.get(host) or {"result": "lost"})["result"] in ("failed", "lost")]
+    return wave + 1 if len(bad) <= plan["policy"]["max_failures"] else 0
+
+
+def lines(plan: Mapping) -> list:
+    """The plan as a person reads it."""
+    wave_of = {host: number for number, members in enumerate(plan["waves"], start=1) for host in members}
+    rows = []
+    for host in sorted(plan["hosts"], key=lambda name: (wave_of.get(name, len(plan["hosts"]) + 1), name)):
+        entry = plan["hosts"][host]
+        system = entry["before"]["os"]["pretty"] if "before" in entry else "-"
+        if entry["steps"]:
+            steps = [f"{step['step']} ({step['why']})" for step in entry["steps"]]
+            rows.append([str(wave_of[host]), host, system, ", ".join([*steps, "prove"])])
+        else:
+            why = f": {entry['reason']}" if entry["reason"] else ""
+            then = f" -> {entry['remedy']}" if entry["remedy"] else ""
+            rows.append(["-", host, system, f"{entry['result']}{why}{then}"])
+    count, waves = len(wave_of), len(plan["waves"])
+    title = f"Plan of run {plan['run']}: {count} of {len(rows)} hosts in {waves} wave{'' if waves == 1 else 's'}"
+    return [title, "", *table(["Wave", "Host", "System", "What and why"], rows)]

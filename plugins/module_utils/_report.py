@@ -1,0 +1,84 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run came to: a result for every host, whether the run went well, and what to type next. Pure.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ._table import table
+
+GREEN = ("patched", "nothing to do", "powered off")
+AMBER = ("reboot pending",)
+RED = ("refused", "failed", "lost", "not attempted")
+
+_RUN_AGAIN = "run again when it answers; the next run puts the host in order first"
+
+
+def summarize(plan: Mapping, records: Mapping) -> dict:
+    """The end of a run.
+
+    :param plan: from `_plan.make_plan`.
+    :param records: host -> what its transaction wrote, or None where it never began.
+    :returns: ``run``, ``ok``, ``hosts`` (each with ``result``, ``reason``, ``remedy``, ``packages``, ``boot_id``,
+        ``kernel``, ``seconds``) and ``counts`` by result.
+    """
+    hosts = {host: _host(host, entry, records.get(host)) for host, entry in plan["hosts"].items()}
+    counts: dict = {}
+    for entry in hosts.values():
+        counts[entry["result"]] = counts.get(entry["result"], 0) + 1
+    wrong = [host for host, entry in hosts.items() if entry["result"] in RED or not entry["wanted"]]
+    return {"run": plan["run"], "ok": not wrong, "wrong": wrong, "counts": counts, "hosts": hosts}
+
+
+def _host(host: str, entry: Mapping, record: Mapping | None) -> dict:
+    before = entry.get("before") or {}
+    summary = {
+        "result": entry["result"] or "not attempted",
+        "reason": entry["reason"],
+        "remedy": entry["remedy"],
+        "packages": [],
+        "seconds": {},
+        "boot_id": {"before": before.get("boot_id"), "after": None},
+        "kernel": {"before": (before.get("kernel") or {}).get("running"), "after": None},
+    }
+    if entry["result"] is None and record is None:
+        summary |= {"reason": "the roll had stopped before its wave", "remedy": "run again"}
+    elif record is not None:
+        if record["result"] == "lost":
+            summary |= {
+                "result": "lost",
+                "reason": f"no answer any more during: {record['step']}",
+                "remedy": _RUN_AGAIN,
+            }
+        else:
+            summary |= {name: record[name] for name in ("result", "reason", "remedy", "packages", "seconds", "log")}
+            summary["boot_id"]["after"] = record["boot_id"]
+            summary["kernel"]["after"] = record["kernel"]
+    # Amber is what the policy asked for only if it asked for it: a reboot that was skipped for another reason is not.
+    never = (entry.get("policy") or {}).get("reboot") == "never"
+    return {
+        **summary,
+        "remedy": summary["remedy"].replace("HOST", host),
+        "wanted": summary["result"] not in AMBER or never,
+    }
+
+
+def lines(summary: Mapping) -> list:
+    """The summary as a person reads it."""
+    rows = []
+    for host, entry in summary["hosts"].items():
+        rebooted = "yes" if entry["boot_id"]["after"] not in (None, entry["boot_id"]["before"]) else "-"
+        seconds = entry["seconds"]
+        note = entry["reason"] + (f" -> {entry['remedy']}" if entry["remedy"] else "")
+        if not note and entry["packages"]:
+            note = ", ".join(f"{step} {seconds[step]:.0f} s" for step in seconds)
+        rows.append([host, entry["result"], str(len(entry["packages"]) or "-"), rebooted, note])
+    counts = ", ".join(f"{count} {result}" for result, count in sorted(summary["counts"].items()))
+    verdict = "all is well" if summary["ok"] else f"not well: {', '.join(summary['wrong'])}"
+    title = f"Report of run {summary['run']}: {counts or 'no hosts'}; {verdict}"
+    return [title, "", *table(["Host", "Result", "Packages", "Rebooted", "Where the time went, or what to do"], rows)]

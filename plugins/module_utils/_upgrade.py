@@ -1,0 +1,191 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""apt's upgrade on the host: simulated, downloaded, or run in a systemd unit that outlives its caller.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+
+from . import _claims, _host
+from ._apt import changed_versions, parse_simulation, security_version
+from ._errors import PatchingError
+
+OUTCOME = _host.STATE / "upgrade.json"
+DESCRIPTION = "homelab.patching upgrade, run "
+
+# A question nobody is there to answer: keep the admin's file, take the maintainer's where he changed nothing.
+_OPTIONS = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+# Finishes what an interrupted dpkg left unconfigured.
+CONFIGURE = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
+_ENVIRONMENT = {
+    "DEBIAN_FRONTEND": "noninteractive",
+    "DEBIAN_PRIORITY": "critical",
+    "APT_LISTCHANGES_FRONTEND": "none",
+    "NEEDRESTART_SUSPEND": "1",
+    "LC_ALL": "C.UTF-8",
+}
+
+
+def arguments(mode: str, security: list) -> list:
+    """The apt-get arguments of an upgrade.
+
+    :param mode: ``full`` or ``security``.
+    :param security: ``name=version`` of each pending security update. `install --only-upgrade` of exact versions
+        leaves the automatic marks alone; `upgrade NAME` would upgrade everything.
+    """
+    return ["dist-upgrade"] if mode == "full" else ["install", "--only-upgrade", *security]
+
+
+def simulate(action: list) -> dict:
+    """What apt-get would do now.
+
+    :raises PatchingError: apt-get cannot tell, for example because of broken dependencies.
+    """
+    done = _host.run(["apt-get", "--simulate", "-o", "Debug::NoLocking=1", "--quiet", *action], timeout=120)
+    if done.returncode != 0:
+        cause = next((line for line in done.stderr.splitlines() if line.startswith("E:")), done.stderr.strip()[-200:])
+        raise PatchingError(f"apt-get cannot work out an upgrade: {cause}", "On the host: apt-get --fix-broken install")
+    return parse_simulation(done.stdout)
+
+
+def pending(apt_pkg) -> dict:
+    """What a full upgrade would do, each package with its security version where it has one.
+
+    :param apt_pkg: the module of python3-apt.
+    :returns: as `parse_simulation`; each upgrade also has ``security`` (a version or None).
+    """
+    result = simulate(["dist-upgrade"])
+    apt_pkg.init()
+    cache = apt_pkg.Cache(None)
+    for upgrade in result["upgrades"]:
+        name, _separator, architecture = upgrade["name"].partition(":")
+        package = cache[name, architecture] if architecture else cache[name]
+        offered = [
+            (version.ver_str, [source.archive for source, _index in version.file_list])
+            for version in package.version_list
+        ]
+        upgrade["security"] = (
+            security_version(upgrade["old"], upgrade["new"], offered, apt_pkg.version_compare)
+            if upgrade["old"]
+            else None
+        )
+    return result
+
+
+def download(action: list, timeout: float) -> int:
+    """Fetch the packages of an upgrade into apt's cache.
+
+    :param timeout: seconds.
+    :returns: how many packages files were new in the cache.
+    :raises PatchingError: they cannot be fetched.
+    """
+    archives = "/var/cache/apt/archives"
+    before = set(_host.run(["ls", archives]).stdout.splitlines())
+    done = _host.run(
+        ["apt-get", "--yes", "--quiet", "--download-only", "-o", "DPkg::Lock::Timeout=300", *action],
+        timeout=timeout,
+        env=_ENVIRONMENT,
+    )
+    if done.returncode != 0:
+        cause = next((line for line in done.stderr.splitlines() if line.startswith("E:")), done.stderr.strip()[-200:])
+        raise PatchingError(
+            f"the packages cannot be downloaded: {cause}", "On the host: apt-get --download-only dist-upgrade"
+        )
+    return len({name for name in _host.run(["ls", archives]).stdout.splitlines() if name.endswith(".deb")} - before)
+
+
+def is_running() -> bool:
+    """Is the upgrade unit at work?"""
+    return _host.unit(_host.UPGRADE_UNIT).get("ActiveState") in ("activating", "deactivating")
+
+
+def install_command(action: list) -> list:
+    """The command that carries out `arguments`."""
+    return ["apt-get", "--yes", "--quiet", "--no-remove", "-o", "DPkg::Lock::Timeout=600", *_OPTIONS, *action]
+
+
+def start(run: str, command: list) -> None:
+    """Start the upgrade in a unit of a fixed name: a dropped connection does not touch it, a second start is refused.
+
+    :param run: the run's id; the host must be claimed by it.
+    :param command: `install_command`, or `CONFIGURE`.
+    :raises PatchingError: it cannot be started, or another one is at work.
+    """
+    with _host.locked():
+        _claims.require(run)
+        # Written first: whoever finds the unit later needs the versions from before it.
+        record = {"run": run, "before": _host.installed_packages(), "command": shlex.join(command)}
+        if loaded(_host.unit(_host.UPGRADE_UNIT)):
+            raise PatchingError(
+                "another upgrade is on this host.", f"On the host: systemctl status {_host.UPGRADE_UNIT}"
+            )
+        _host.write(OUTCOME, json.dumps(record))
+        started = _host.run(
+            [
+                "systemd-run",
+                f"--unit={_host.UPGRADE_UNIT}",
+                f"--description={DESCRIPTION}{run}",
+                "--service-type=oneshot",
+                "--no-block",
+                "--property=RemainAfterExit=yes",
+                *[f"--setenv={name}={value}" for name, value in _ENVIRONMENT.items()],
+                "--",
+                *command,
+            ]
+        )
+        if started.returncode != 0:
+            OUTCOME.unlink()
+            raise PatchingError(f"the upgrade cannot be started: {started.stderr.strip()}")
+
+
+def loaded(state: dict) -> bool:
+    """Has systemd a unit of that name, at work or ended? Its name is taken until it is stopped and forgotten."""
+    return state.get("ActiveState") in ("activating", "deactivating", "active", "failed")
+
+
+def wait(timeout: float) -> dict:
+    """Wait for the upgrade unit's end. A deadline ends the waiting, never dpkg.
+
+    :param timeout: seconds.
+    :returns: the unit's state; it is not `loaded` after a reboot.
+    :raises PatchingError: it is still at work after `timeout`.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        state = _host.unit(_host.UPGRADE_UNIT)
+        if state.get("ActiveState") not in ("activating", "deactivating"):
+            return state
+        if time.monotonic() > deadline:
+            raise PatchingError(
+                f"the upgrade is still at work after {timeout:.0f} s; it goes on.",
+                f"On the host: journalctl -fu {_host.UPGRADE_UNIT}",
+            )
+        time.sleep(0.5)
+
+
+def collect(state: dict) -> dict:
+    """The outcome of an upgrade that has ended; frees the unit's name for the next one.
+
+    :param state: from `wait`.
+    :returns: ``run``, ``ok``, ``packages`` (name, old, new), ``log`` (last lines).
+    """
+    recorded = _host.read_json(OUTCOME) or {}
+    there = loaded(state)
+    outcome = {
+        "run": recorded.get("run", ""),
+        "ok": there and state.get("Result") == "success" and state.get("ExecMainStatus") == "0",
+        "status": state.get("ExecMainStatus", "") if there else "",
+        "packages": changed_versions(recorded["before"], _host.installed_packages()) if "before" in recorded else [],
+        "log": _host.journal(_host.UPGRADE_UNIT, state.get("InvocationID", "")) if there else [],
+    }
+    OUTCOME.unlink(missing_ok=True)
+    if there:
+        _host.run(["systemctl", "stop", _host.UPGRADE_UNIT])
+        _host.run(["systemctl", "reset-failed", _host.UPGRADE_UNIT])
+    return outcome

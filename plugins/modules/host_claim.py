@@ -1,0 +1,134 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#!/usr/bin/python
+"""Module host_claim: a host belongs to a run, which keeps other runs and the daily updates off it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_claim
+short_description: Claim a host for a run, or give it back
+version_added: 0.1.0
+author: The homelab.patching maintainers (@homelab)
+description:
+  - A claim says which run may change a host. A second run is refused, and C(apt-daily.service) and
+    C(apt-daily-upgrade.service) are skipped while it lasts, also over a reboot.
+  - A claim expires by itself and then means nothing, with nobody there to remove it.
+options:
+  state:
+    description:
+      - V(claimed) takes the host or renews the claim of the same run, and waits for a daily update that is at work.
+      - V(released) gives it back; the claim of another run is left alone.
+    type: str
+    choices: [claimed, released]
+    default: claimed
+  run:
+    description: The id of the run.
+    type: str
+    required: true
+  owner:
+    description: Who works the run, as the plan says it (RV(claim.owner)).
+    type: dict
+    default: {}
+  seconds:
+    description: Seconds until the claim expires.
+    type: int
+    default: 14400
+  takeover:
+    description: Ids of runs that are known to be dead; their claims are taken over.
+    type: list
+    elements: str
+    default: []
+  daily_run_timeout:
+    description: Seconds to wait for a daily update that is already at work.
+    type: int
+    default: 1800
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
+    support: none
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: debian
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Claim the host for an hour
+  homelab.patching.host_claim:
+    run: 20261123T030000Z-1f2e
+    seconds: 3600
+
+- name: Give it back
+  homelab.patching.host_claim:
+    run: 20261123T030000Z-1f2e
+    state: released
+"""
+
+RETURN = r"""
+claim:
+  description: The claim on the host after the module ran, or null.
+  returned: success
+  type: dict
+taken_over:
+  description: The claim of a dead or expired run that was taken over, or null.
+  returned: success
+  type: dict
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import _claims
+from ..module_utils._claim import taken_over
+from ..module_utils._errors import PatchingError
+
+
+def claimed(params: dict, check_mode: bool) -> dict:
+    """Take the host or renew its claim."""
+    if check_mode:
+        previous = taken_over(_claims.read(), params["run"], params["takeover"], time.time())
+    else:
+        previous = _claims.claim(params["run"], params["owner"], params["seconds"], params["takeover"])
+        _claims.await_daily_run(params["daily_run_timeout"])
+    return {"changed": True, "taken_over": previous, "claim": _claims.read()}
+
+
+def released(params: dict, check_mode: bool) -> dict:
+    """Give the host back."""
+    if check_mode:
+        current = _claims.read()
+        changed = bool(current and current.get("run") == params["run"])
+    else:
+        changed = _claims.release(params["run"])
+    return {"changed": changed, "taken_over": None, "claim": _claims.read()}
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["claimed", "released"], "default": "claimed"},
+            "run": {"type": "str", "required": True},
+            "owner": {"type": "dict", "default": {}},
+            "seconds": {"type": "int", "default": 14400},
+            "takeover": {"type": "list", "elements": "str", "default": []},
+            "daily_run_timeout": {"type": "int", "default": 1800},
+        },
+        supports_check_mode=True,
+    )
+    action = claimed if module.params["state"] == "claimed" else released
+    try:
+        result = action(module.params, module.check_mode)
+    except PatchingError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

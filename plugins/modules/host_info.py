@@ -1,0 +1,257 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#!/usr/bin/python
+"""Module host_info: what a host needs, whether it is fit to be patched, and how healthy it is. Changes nothing."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+short_description: Assess one host for patching
+version_added: 0.1.0
+author: The homelab.patching maintainers (@homelab)
+description:
+  - Tells in one round trip which packages an upgrade would install, whether a reboot is needed or to be expected,
+    whether the host is fit to be patched, and how healthy it is now.
+  - Changes nothing and fetches nothing. Refresh the package lists before it.
+options:
+  upgrade:
+    description:
+      - Which updates are counted as pending.
+      - V(full) is what C(apt-get dist-upgrade) installs, V(security) only what a security archive offers,
+        V(none) nothing.
+    type: str
+    choices: [full, security, none]
+    default: full
+  lists:
+    description: The result of refreshing the package lists, so that a failure is told with its cause.
+    type: dict
+requirements:
+  - python3-apt on the host (found in another interpreter of the host where needed)
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
+    support: none
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: debian
+    support: full
+extends_documentation_fragment: []
+"""
+
+EXAMPLES = r"""
+- name: Ask a host what an upgrade would do
+  homelab.patching.host_info:
+  register: assessment
+
+- name: Show why it wants a reboot
+  ansible.builtin.debug:
+    var: assessment.host.reboot.reasons
+"""
+
+RETURN = r"""
+host:
+  description: The assessment.
+  returned: success
+  type: dict
+  contains:
+    os:
+      description: V(id), V(version_id), V(codename) and V(pretty) of the distribution.
+      type: dict
+    boot_id:
+      description: Identity of this boot.
+      type: str
+    machine_id:
+      description: Identity of this machine.
+      type: str
+    kernel:
+      description: RV(host.kernel.running) and the newest installed one, RV(host.kernel.newest) (null in a container).
+      type: dict
+    upgrades:
+      description: What would be upgraded, each with name, old, new, origins and security (a version or null).
+      type: list
+      elements: dict
+    kept_back:
+      description: Packages that an upgrade leaves as they are.
+      type: list
+      elements: str
+    reboot:
+      description: Whether a reboot is RV(host.reboot.required) now, and why; and why one is expected after the upgrade.
+      type: dict
+    unfit:
+      description: Why the host must not be patched now, each with message and remedy; empty for a fit host.
+      type: list
+      elements: dict
+    baseline:
+      description: Failed units and TCP listeners.
+      type: dict
+    claim:
+      description: The claim of the run the host belongs to, or null.
+      type: dict
+    clock:
+      description: The host's clock, in seconds since the epoch.
+      type: float
+"""
+
+import shutil
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
+
+from ..module_utils import _host, _upgrade
+from ..module_utils._errors import PatchingError
+from ..module_utils._health import listeners
+from ..module_utils._reboot import kernel_outdated, newest_kernel, parse_needrestart, predicted_reasons, reboot_reasons
+
+try:
+    import apt_pkg
+except ImportError:
+    apt_pkg = None
+
+# apt needs room for what it unpacks beside what it replaces; less than this has never ended well.
+_FREE_BYTES = {"/": 500_000_000, "/boot": 100_000_000, "/var/cache/apt": 200_000_000}
+
+
+def _os() -> dict:
+    fields = dict(
+        line.split("=", 1)
+        for line in _host.read("/etc/os-release").splitlines()
+        if "=" in line and not line.startswith("#")
+    )
+    fields = {key: value.strip("\"'") for key, value in fields.items()}
+    return {
+        "id": fields.get("ID", ""),
+        "version_id": fields.get("VERSION_ID", ""),
+        "codename": fields.get("VERSION_CODENAME", ""),
+        "pretty": fields.get("PRETTY_NAME", ""),
+    }
+
+
+def _unfit() -> list:
+    """Why the host must not be patched now."""
+    problems = []
+
+    def problem(message: str, remedy: str) -> None:
+        problems.append({"message": message, "remedy": remedy})
+
+    if shutil.which("pveversion"):
+        problem("this is a Proxmox VE host, not a guest", "leave it out: tag it nopatch, or -e 'patching_hosts=...'")
+    audit = _host.run(["dpkg", "--audit"]).stdout.strip()
+    if audit:
+        problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "on the host: dpkg --configure -a")
+    check = _host.run(["apt-get", "check", "--quiet", "-o", "Debug::NoLocking=1"])
+    if check.returncode != 0:
+        cause = next((line for line in check.stderr.splitlines() if line.startswith("E:")), check.stderr.strip()[-200:])
+        problem(f"apt-get check fails: {cause}", "on the host: apt-get --fix-broken install")
+    for path, needed in _FREE_BYTES.items():
+        if Path(path).is_dir() and _host.free_bytes(path) < needed:
+            free = _host.free_bytes(path) // 1_000_000
+            problem(
+                f"only {free} MB free in {path}, {needed // 1_000_000} MB are needed",
+                f"on the host: make room in {path}",
+            )
+    scheduled = _host.shutdown_scheduled()
+    if scheduled:
+        problem(f"a {scheduled} is scheduled on the host", "wait for it, or on the host: shutdown -c")
+    return problems
+
+
+def _needrestart() -> dict | None:
+    if not shutil.which("needrestart"):
+        return None
+    return parse_needrestart(_host.run(["needrestart", "-b"], timeout=120).stdout)
+
+
+def _reboot_required() -> tuple[dict, list]:
+    """The kernels, and why a reboot is required now."""
+    running = _host.running_kernel()
+    newest = newest_kernel(running["release"], _host.installed_kernels(), apt_pkg.version_compare)
+    flagged = None
+    if Path("/run/reboot-required").exists():
+        flagged = _host.read("/run/reboot-required.pkgs").split()
+    return {"running": running, "newest": newest}, reboot_reasons(
+        flagged, kernel_outdated(running, newest), _needrestart()
+    )
+
+
+def assess(upgrade: str, lists: dict) -> dict:
+    """The assessment of this host; see RETURN."""
+    unfit = _unfit()
+    if lists.get("rc", 0) != 0:
+        text = f"{lists.get('stderr', '')}\n{lists.get('msg', '')}"
+        cause = next((line for line in text.splitlines() if line.startswith("E:")), text.strip()[-200:])
+        unfit.append(
+            {"message": f"the package lists cannot be refreshed: {cause}", "remedy": "on the host: apt-get update"}
+        )
+
+    upgrades: list = []
+    removals: list = []
+    kept_back: list = []
+    if not unfit and upgrade != "none":
+        found = _upgrade.pending(apt_pkg)
+        kept_back = sorted(set(found["kept_back"] + found["phased"]))
+        if upgrade == "full":
+            upgrades, removals = found["upgrades"], found["removals"]
+        else:
+            upgrades = [{**item, "new": item["security"]} for item in found["upgrades"] if item["security"]]
+    if removals:
+        unfit.append(
+            {
+                "message": f"the upgrade would remove {', '.join(sorted(removals))}",
+                "remedy": "look at it on the host: apt-get --simulate dist-upgrade",
+            }
+        )
+
+    kernel, reasons = _reboot_required()
+    tcp = [_host.read("/proc/net/tcp"), _host.read("/proc/net/tcp6")]
+    ports = set().union(*(listeners(text, _host.ephemeral_ports()) for text in tcp))
+    return {
+        "os": _os(),
+        "boot_id": _host.read("/proc/sys/kernel/random/boot_id"),
+        "machine_id": _host.read("/etc/machine-id"),
+        "kernel": kernel,
+        "upgrades": upgrades,
+        "kept_back": kept_back,
+        "reboot": {
+            "required": bool(reasons),
+            "reasons": reasons,
+            "expected": predicted_reasons([item["name"] for item in upgrades]),
+        },
+        "unfit": unfit,
+        "baseline": {"failed_units": _host.failed_units(), "listeners": sorted(ports)},
+        "claim": _host.read_json(_host.STATE / "claim.json"),
+        "clock": time.time(),
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "upgrade": {"type": "str", "choices": ["full", "security", "none"], "default": "full"},
+            "lists": {"type": "dict"},
+        },
+        supports_check_mode=True,
+    )
+    if not shutil.which("apt-get"):
+        module.fail_json(msg="apt-get is not on this host. Only Debian and Ubuntu hosts can be patched.")
+    if apt_pkg is None:
+        interpreter = None if has_respawned() else probe_interpreters_for_module(["/usr/bin/python3"], "apt_pkg")
+        if interpreter is None:
+            module.fail_json(msg="python3-apt is missing on this host. On the host: apt-get install python3-apt")
+        respawn_module(interpreter)
+    try:
+        host = assess(module.params["upgrade"], module.params["lists"] or {})
+    except PatchingError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=False, host=host)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#!/usr/bin/python
+"""Module host_upgrade: download or install the pending updates of a host that a run has claimed."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_upgrade
+short_description: Upgrade a claimed host in a unit of its own
+version_added: 0.1.0
+author: The homelab.patching maintainers (@homelab)
+description:
+  - Runs C(apt-get) in the transient systemd unit C(homelab-patching-upgrade) of the host and waits for its end. A
+    dropped connection or a dead controller does not touch the upgrade; the same call made again waits for it.
+  - Changed configuration files of the admin are kept, no service is restarted by needrestart, and an upgrade that
+    would remove a package fails.
+  - M(ansible.builtin.apt) marks the packages it names as manually installed, cannot only download, and is killed
+    with its connection.
+options:
+  state:
+    description:
+      - V(downloaded) only fetches the packages.
+      - V(finished) upgrades.
+      - V(settled) waits for an upgrade that a dead run left, and finishes a dpkg that was interrupted.
+    type: str
+    choices: [downloaded, finished, settled]
+    default: finished
+  run:
+    description: The id of the run that claimed the host.
+    type: str
+    required: true
+  upgrade:
+    description: V(full) is C(dist-upgrade), V(security) exactly the packages in O(security).
+    type: str
+    choices: [full, security]
+    default: full
+  security:
+    description: Each pending security update as C(name=version).
+    type: list
+    elements: str
+    default: []
+  timeout:
+    description: Seconds to wait. When they are over the module fails; the upgrade itself goes on.
+    type: int
+    default: 3600
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: none
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
+    support: none
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: debian
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Install everything that is pending
+  homelab.patching.host_upgrade:
+    run: 20261123T030000Z-1f2e
+"""
+
+RETURN = r"""
+packages:
+  description: What changed, each with name, old and new version (null where there is none).
+  returned: success, failure
+  type: list
+  elements: dict
+log:
+  description: The last lines that apt-get and dpkg wrote.
+  returned: failure
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import _host, _upgrade
+from ..module_utils._errors import PatchingError
+
+
+def downloaded(params: dict) -> dict:
+    """Fetch the packages."""
+    action = _upgrade.arguments(params["upgrade"], params["security"])
+    return {"changed": _upgrade.download(action, params["timeout"]) > 0}
+
+
+def finished(params: dict) -> dict:
+    """Upgrade, or go on waiting for the upgrade that this run has started."""
+    state = _host.unit(_host.UPGRADE_UNIT)
+    if not (_upgrade.loaded(state) and state.get("Description") == _upgrade.DESCRIPTION + params["run"]):
+        action = _upgrade.arguments(params["upgrade"], params["security"])
+        _upgrade.start(params["run"], _upgrade.install_command(action))
+    return _result(_upgrade.collect(_upgrade.wait(params["timeout"])))
+
+
+def _result(outcome: dict) -> dict:
+    result = {"changed": bool(outcome["packages"]), "packages": outcome["packages"]}
+    if outcome["ok"]:
+        return result
+    last = next((line for line in reversed(outcome["log"]) if line.startswith(("E:", "dpkg: error"))), "")
+    return {
+        **result,
+        "failed": True,
+        "msg": f"the upgrade ended with status {outcome['status'] or 'unknown'}. {last}".strip(),
+        "log": outcome["log"],
+    }
+
+
+def settled(params: dict) -> dict:
+    """Put in order what a dead run left."""
+    outcome = _upgrade.collect(_upgrade.wait(params["timeout"]))
+    if _host.run(["dpkg", "--audit"]).stdout.strip():
+        _upgrade.start(params["run"], _upgrade.CONFIGURE)
+        return {**_result(_upgrade.collect(_upgrade.wait(params["timeout"]))), "changed": True}
+    return {"changed": bool(outcome["packages"]), "packages": outcome["packages"]}
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["downloaded", "finished", "settled"], "default": "finished"},
+            "run": {"type": "str", "required": True},
+            "upgrade": {"type": "str", "choices": ["full", "security"], "default": "full"},
+            "security": {"type": "list", "elements": "str", "default": []},
+            "timeout": {"type": "int", "default": 3600},
+        },
+    )
+    action = {"downloaded": downloaded, "finished": finished, "settled": settled}[module.params["state"]]
+    try:
+        result = action(module.params)
+    except PatchingError as exc:
+        module.fail_json(msg=str(exc), packages=[], log=[])
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reboot this host if, and only if, it is still the given run's and nothing is in the middle: fenced_reboot.py RUN
+
+An Ansible worker can outlive its run by hours. What it does then must not be a reboot.
+"""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+
+STATE = "/var/lib/homelab-patching"
+
+
+def refuse(why):
+    sys.exit(f"homelab.patching: not rebooted: {why}")
+
+
+def unit_state(name):
+    shown = subprocess.run(
+        ["systemctl", "show", "-p", "ActiveState", "--value", name], check=False, capture_output=True, text=True
+    )
+    return shown.stdout.strip()
+
+
+def check(claim, run, now):
+    """Refuse unless the host is this run's and at rest."""
+    if claim.get("run") != run:
+        refuse(f"the host belongs to run {claim.get('run')}, not to {run}")
+    if now >= claim.get("expires", 0):
+        refuse(f"the claim of run {run} has expired")
+    if unit_state("homelab-patching-upgrade") in ("activating", "deactivating"):
+        refuse("an upgrade is at work")
+    for path in ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"):
+        with open(path, "a", encoding="utf-8") as lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                refuse(f"{path} is held: a package manager is at work")
+
+
+def main():
+    if len(sys.argv) != 2:
+        refuse("usage: fenced_reboot.py RUN")
+    run = sys.argv[1]
+    with open(f"{STATE}/lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            with open(f"{STATE}/claim.json", encoding="utf-8") as stream:
+                claim = json.load(stream)
+        except (OSError, ValueError) as exc:
+            refuse(f"no claim on this host: {exc}")
+        check(claim, run, time.time())
+        # Recorded before the command: from here on a failure is one after the reboot.
+        claim["phase"] = "reboot"
+        with open(f"{STATE}/claim.json.new", "w", encoding="utf-8") as stream:
+            json.dump(claim, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(f"{STATE}/claim.json.new", f"{STATE}/claim.json")
+        done = subprocess.run(["systemctl", "reboot"], check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            refuse(f"systemctl reboot: {done.stderr.strip()}")
+
+
+if __name__ == "__main__":
+    main()
