@@ -21,7 +21,7 @@ CLAIM = _host.STATE / "claim.json"
 _HOLD = _host.STATE / "hold-until"
 _SERVICES = ("apt-daily.service", "apt-daily-upgrade.service")
 # $$ and %% are systemd's way to write $ and %.
-_DROP_IN = f"""# A run of homelab.patching has this host: the daily updates wait until it is over or its claim has expired.
+_DROP_IN = f"""# A run of homelab.patching has this host: the daily updates wait until its end, or the claim's.
 [Service]
 ExecCondition=/bin/sh -c 'test "$$(date +%%s)" -gt "$$(cat {_HOLD} 2>/dev/null || echo 0)"'
 """

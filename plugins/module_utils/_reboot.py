@@ -24,7 +24,7 @@ _FLAVOUR = re.compile(r"^\d+(?:\.\d+)*(?:\+[^-]+)?(?:-(?:rc\d+|\d+(?:\.\d+)*))*-
 
 
 def flavour(release: str) -> str:
-    """The kernel flavour of a release: ``cloud-amd64`` of ``6.1.0-38-cloud-amd64``, ``generic`` of ``6.8.0-31-generic``."""
+    """The kernel flavour of a release: ``6.1.0-38-cloud-amd64`` has ``cloud-amd64``."""
     match = _FLAVOUR.match(release)
     return (match["flavour"] or "") if match else release
 

@@ -79,11 +79,9 @@ def test_kernel_outdated(running, newest, outdated):
 
 
 def test_needrestart_is_read():
-    text = "
-".join(
-        ["NEEDRESTART-VER: 3.6", "NEEDRESTART-KEXP: 6.2", "NEEDRESTART-KSTA: 3", "NEEDRESTART-SVC: dbus.service", ""]
-    )
-    assert parse_needrestart(text) == {"kernel_status": 3, "kernel_expected": "6.2", "services": ["dbus.service"]}
+    lines = ["NEEDRESTART-VER: 3.6", "NEEDRESTART-KEXP: 6.2", "NEEDRESTART-KSTA: 3", "NEEDRESTART-SVC: dbus.service"]
+    expected = {"kernel_status": 3, "kernel_expected": "6.2", "services": ["dbus.service"]}
+    assert parse_needrestart("\n".join(lines)) == expected
 
 
 QUIET = {"kernel_status": 1, "kernel_expected": "6.1", "services": []}
