@@ -1,0 +1,150 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Can this machine boot test machines? Each question has one line as its answer; nothing is changed."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from lab import archive
+from lab.config import BRIDGE, CACHE, CACHER_PORT, GATEWAY, NETWORK, PVE_PORT, REPO_PORT, STATE, LabError
+from lab.system import attempt, filesystem, mounts, run
+
+# command: the Debian package that brings it
+COMMANDS = {
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "apt-cacher-ng": "apt-cacher-ng",
+    "dpkg-deb": "dpkg",
+    "gpg": "gnupg",
+    "gpgconf": "gnupg",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+}
+FILES = {"/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"}
+HINT = "`make test LAB=off` runs what needs none"
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages to install."""
+    wanted = [package for command, package in COMMANDS.items() if not shutil.which(command)]
+    wanted += [package for path, package in FILES.items() if not Path(path).exists()]
+    return list(dict.fromkeys(wanted))
+
+
+def root() -> None:
+    """Is this root?"""
+    if os.geteuid() != 0:
+        raise LabError("test machines need root; run it with sudo")
+
+
+def parse_listeners(text: str, ports: set[int]) -> set[tuple[str, int]]:
+    """(address in hex, port) of the listening sockets on these ports in a /proc/net/tcp text."""
+    out = set()
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        address, _, port = fields[1].partition(":")
+        if fields[3] == "0A" and int(port, 16) in ports:
+            out.add((address, int(port, 16)))
+    return out
+
+
+def taken_ports(tcp: str, tcp6: str) -> list[int]:
+    """The lab's ports that somebody listens on, on all addresses or on the lab's."""
+    ports = {CACHER_PORT, REPO_PORT, PVE_PORT}
+    own = bytes(reversed(ipaddress.ip_address(GATEWAY).packed)).hex().upper()
+    return sorted(
+        {port for address, port in parse_listeners(tcp, ports) if address in ("00000000", own)}
+        | {port for address, port in parse_listeners(tcp6, ports) if not address.strip("0")}
+    )
+
+
+def free_ports() -> None:
+    """Are the lab's ports free?"""
+    texts = [Path("/proc/net", name) for name in ("tcp", "tcp6")]
+    taken = taken_ports(*(path.read_text() if path.exists() else "" for path in texts))
+    if taken:
+        raise LabError(
+            f"port {' and '.join(map(str, taken))} is in use on this machine (`ss -tlnp` says by whom), "
+            f"and the lab needs it on {GATEWAY}; stop that service"
+        )
+
+
+def network_users(routes: str) -> list[str]:
+    """The interfaces, but for the lab's own, that have a route into the lab's network (`ip -json route` text)."""
+    lab = ipaddress.ip_network(NETWORK)
+    out = set()
+    for route in json.loads(routes or "[]"):
+        if route.get("dst", "default") == "default" or route.get("dev") in (None, BRIDGE):
+            continue
+        if ipaddress.ip_network(route["dst"], strict=False).overlaps(lab):
+            out.add(route["dev"])
+    return sorted(out)
+
+
+def free_network() -> None:
+    """Is the lab's network nobody else's?"""
+    users = network_users(run("ip", "-json", "-4", "route"))
+    if users:
+        raise LabError(f"{NETWORK} is already a network of {', '.join(users)}; the lab needs it, free it first")
+
+
+def state_needs_tmpfs() -> bool:
+    """An overlay cannot be written on top of another one: then the hosts' disks go into memory."""
+    return filesystem(mounts(), STATE) in ("overlay", "aufs")
+
+
+def can_boot() -> None:
+    """May this machine mount overlays and make bridges? Tried in namespaces of its own, which then vanish."""
+    base = tempfile.mkdtemp(prefix=".homelab-patching-check-", dir=STATE.parent)
+    try:
+        for what, script in {
+            "make a network bridge": "ip link add hplabx type bridge",
+            "mount": "mount -t tmpfs tmpfs .",
+            "mount overlays": (
+                ("mount -t tmpfs tmpfs . && " if state_needs_tmpfs() else "")
+                + "mkdir l u w m && mount -t overlay x -o lowerdir=$PWD/l,upperdir=$PWD/u,workdir=$PWD/w m"
+            ),
+        }.items():
+            words = ["unshare", "--mount", "--net", "sh", "-ec", f"cd {base} && {script}"]
+            if not attempt(*words):
+                raise LabError(
+                    f"this machine cannot boot test machines because it may not {what} "
+                    f"(an unprivileged container?); {HINT}"
+                )
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def packages() -> None:
+    """Are the programs there, or can apt install them?"""
+    missing = missing_packages()
+    if not missing:
+        return
+    if not shutil.which("apt-get"):
+        raise LabError(f"{', '.join(missing)} missing and there is no apt-get to install it; {HINT}")
+
+
+def cache() -> None:
+    """Is the cache at a place that can be a lower layer?"""
+    if any(char in str(CACHE) for char in ":,\\\n") or not CACHE.is_absolute():
+        raise LabError(f"LAB_CACHE={CACHE}: an absolute path without : and , is wanted")
+
+
+def all_of_them() -> archive.Archive:
+    """All checks, cheap ones first; the archive that will be used."""
+    root()
+    cache()
+    packages()
+    free_network()
+    free_ports()
+    can_boot()
+    return archive.find()

@@ -1,0 +1,153 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The root file systems of the hosts: built once with mmdebstrap, kept in the cache, never written to afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from lab import cacher
+from lab.archive import Archive
+from lab.config import CACHE, USER, LabError
+from lab.system import below, die_with_parent, mounts, run, unmount
+from lab.table import Distro
+
+PACKAGES = [
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "libpam-systemd",
+    "openssh-server",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "iproute2",
+    "procps",
+    "unattended-upgrades",
+    "needrestart",
+    "ca-certificates",
+    "apt-utils",
+    "gpgv",
+    "debian-archive-keyring",
+    "openssl",
+    "libc-bin",
+]
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+def write(root: Path, path: str, text: str, mode: int = 0o644) -> None:
+    """Put a file into a root."""
+    target = root / path.lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    target.write_text(text)
+    target.chmod(mode)
+
+
+def finish(root: Path) -> None:
+    """What every host of the lab has, whatever its name."""
+    # mmdebstrap leaves the options of its own apt behind, its proxy among them.
+    for left in (root / "etc/apt/apt.conf.d").glob("99mmdebstrap"):
+        left.unlink()
+    write(root, "/etc/apt/sources.list", "")
+    write(
+        root,
+        "/etc/dpkg/dpkg.cfg.d/lab",
+        "# The root is thrown away with the lab: speed, not durability.\nforce-unsafe-io\n",
+    )
+    write(
+        root,
+        "/etc/apt/apt.conf.d/00lab",
+        "// Everything through the lab's cache; a cache that is gone is noticed soon.\n"
+        f'Acquire::http::Proxy "{cacher.PROXY}";\n'
+        'Acquire::http::Timeout "20";\nAcquire::Retries "1";\nAcquire::Languages "none";\n',
+    )
+    # A user as cloud-init makes it.
+    run("chroot", root, "useradd", "--create-home", "--shell", "/bin/bash", USER)
+    write(root, f"/etc/sudoers.d/{USER}", f"{USER} ALL=(ALL) NOPASSWD:ALL\n", 0o440)
+    for key in (root / "etc/ssh").glob("ssh_host_*"):
+        key.unlink()
+    write(
+        root,
+        "/etc/ssh/sshd_config.d/lab.conf",
+        "HostKey /etc/ssh/ssh_host_ed25519_key\nPasswordAuthentication no\nUseDNS no\n",
+    )
+    # Hosts look up no names outside.
+    resolv = root / "etc/resolv.conf"
+    resolv.unlink(missing_ok=True)
+    resolv.write_text("")
+    # A daily run that fires in the middle would make tests depend on the hour. Disabled, not masked: a policy may enable it.
+    run("systemctl", "--root", root, "disable", "--quiet", "apt-daily.timer", "apt-daily-upgrade.timer")
+    # Where the kernel still counts processes in cgroup v1, systemd never hears that a user's group is empty.
+    write(root, "/etc/systemd/system/user@.service.d/lab.conf", "[Service]\nTimeoutStopSec=1s\n")
+    write(
+        root,
+        "/etc/systemd/system/lab-network.service",
+        "[Unit]\nDescription=Address of this host in the lab\nDefaultDependencies=no\n"
+        "After=local-fs.target\nBefore=network.target network-online.target ssh.service\nWants=network.target\n"
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/etc/lab/network\n"
+        "[Install]\nWantedBy=multi-user.target\n",
+    )
+    run("systemctl", "--root", root, "enable", "--quiet", "lab-network.service")
+    # There is no kernel of its own and no console to log in at.
+    run("systemctl", "--root", root, "mask", "--quiet", "console-getty.service", "systemd-timesyncd.service")
+    write(root, "/etc/machine-id", "")
+    (root / "etc/hostname").unlink(missing_ok=True)
+
+
+def key(distro: Distro, architecture: str) -> str:
+    """Names what went into a root; another one means that it is built anew."""
+    parts = [distro.name, distro.suite, architecture, sorted(PACKAGES), inspect.getsource(finish), cacher.PROXY, USER]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def path(distro: Distro) -> Path:
+    """Where the root of this distribution lies once it is built."""
+    return CACHE / "roots" / f"{distro.name}-{key(distro, run('dpkg', '--print-architecture').strip())}"
+
+
+def _clear(folder: Path) -> None:
+    """Remove a folder, and first whatever a killed build left mounted in it."""
+    for point in below(mounts(), folder):
+        unmount(point)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def build(distro: Distro, archive: Archive) -> Path:
+    """Build a root aside and rename it when it is whole; from the main suite alone, so that updates are pending."""
+    target = path(distro)
+    aside = target.with_name(f"{distro.name}.building")
+    log = aside.with_name(f"{distro.name}.log")
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    _clear(aside)
+    words = [
+        "mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase",
+        f"--include={','.join(PACKAGES)}", f"--keyring={KEYRING}",
+        f'--aptopt=Acquire::http::Proxy "{cacher.PROXY}"', "--aptopt=Acquire::Languages \"none\"",
+        "--dpkgopt=force-unsafe-io",
+        distro.suite, str(aside), f"deb [signed-by={KEYRING}] {archive.main} {distro.suite} main",
+    ]  # fmt: skip
+    env = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, preexec_fn=die_with_parent  # noqa: PLW1509
+        )
+        if process.wait():
+            said = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("E:")]
+            raise LabError(
+                f"building the {distro.title} root failed; {log} says: {said[0] if said else '(no error line)'}"
+            )
+    finish(aside)
+    # Access by root alone: the root holds set-uid programs that get no updates.
+    aside.parent.chmod(0o700)
+    for old in aside.parent.glob(f"{distro.name}-*"):
+        _clear(old)
+    aside.rename(target)
+    return target

@@ -1,0 +1,158 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table of hosts.toml as typed records, checked when it is read."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomllib
+
+from lab.config import NETWORK, LabError
+
+TABLE = Path(__file__).with_name("hosts.toml")
+# nspawn calls a host's end of the cable vb-lab-NAME, and Linux allows 15 characters.
+HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,7}")
+
+
+@dataclass(frozen=True)
+class Distro:
+    """A distribution that hosts run."""
+
+    name: str
+    title: str
+    suite: str
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine of the lab, and what Proxmox knows of it."""
+
+    name: str
+    distro: str
+    vmid: int
+    node: str
+    address: str
+    mac: str
+    ipconfig: str
+    agent: bool
+    tags: list[str]
+    packages: list[str] = field(default_factory=list)
+    start: bool = False
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A guest of the hypervisor without a machine behind it."""
+
+    name: str
+    vmid: int
+    node: str
+    template: bool = False
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite of the lab's repository, with the fields of its Release file."""
+
+    name: str
+    origin: str = "Lab"
+    label: str = "Lab"
+    codename: str = ""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of the lab's own that is there from the start."""
+
+    name: str
+    version: str
+    suite: str
+    postinst: str = ""
+    offered: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """All of hosts.toml."""
+
+    distros: dict[str, Distro]
+    hosts: dict[str, Host]
+    guests: list[Guest]
+    suites: list[Suite]
+    packages: list[Package]
+
+    def pick(self, names: list[str] | None) -> list[Host]:
+        """The hosts of these names; without names those that start with the lab."""
+        if not names:
+            return [host for host in self.hosts.values() if host.start]
+        unknown = [name for name in names if name not in self.hosts]
+        if unknown:
+            raise LabError(f"no host {', '.join(unknown)} in the lab; there are: {', '.join(self.hosts)}")
+        return [self.hosts[name] for name in dict.fromkeys(names)]
+
+
+T = TypeVar("T")
+
+
+def _records(data: dict[str, Any], kind: str, cls: type[T]) -> list[T]:
+    known = {item.name for item in fields(cls)}  # type: ignore[arg-type]
+    out = []
+    for row in data.get(kind, []):
+        where = f"hosts.toml, [[{kind}]] {row.get('name', '?')}"
+        if wrong := sorted(set(row) - known):
+            raise LabError(f"{where}: unknown {', '.join(wrong)}; known are {', '.join(sorted(known))}")
+        try:
+            out.append(cls(**row))
+        except TypeError as error:
+            raise LabError(f"{where}: {str(error).partition('() ')[2]}") from error
+    return out
+
+
+def parse(text: str) -> Table:
+    """Read the table; a mistake in it is one LabError that names the place."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LabError(f"hosts.toml is not TOML: {error}") from error
+    distros = {distro.name: distro for distro in _records(data, "distro", Distro)}
+    hosts = _records(data, "host", Host)
+    guests = _records(data, "guest", Guest)
+    network = ipaddress.ip_network(NETWORK)
+    for host in hosts:
+        where = f"hosts.toml, [[host]] {host.name}"
+        if not HOST_NAME.fullmatch(host.name):
+            raise LabError(f"{where}: a name has up to 8 lower case letters and digits")
+        if host.distro not in distros:
+            raise LabError(f"{where}: no [[distro]] {host.distro}")
+        if ipaddress.ip_address(host.address) not in network:
+            raise LabError(f"{where}: {host.address} is not in {NETWORK}")
+        if host.ipconfig not in ("static", "dhcp"):
+            raise LabError(f"{where}: ipconfig is static or dhcp, not {host.ipconfig}")
+    for what in ("name", "vmid"):
+        values = [getattr(record, what) for record in [*hosts, *guests]]
+        if twice := sorted({str(value) for value in values if values.count(value) > 1}):
+            raise LabError(f"hosts.toml: {what} {', '.join(twice)} is there twice")
+    for what in ("address", "mac"):
+        values = [getattr(host, what) for host in hosts]
+        if twice := sorted({value for value in values if values.count(value) > 1}):
+            raise LabError(f"hosts.toml: {what} {', '.join(twice)} is there twice")
+    return Table(
+        distros=distros,
+        hosts={host.name: host for host in hosts},
+        guests=guests,
+        suites=_records(data, "suite", Suite),
+        packages=_records(data, "package", Package),
+    )
+
+
+def load() -> Table:
+    """The table of this checkout."""
+    return parse(TABLE.read_text())
