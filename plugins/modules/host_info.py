@@ -1,7 +1,7 @@
+#!/usr/bin/python
 # Copyright: The homelab.patching maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-#!/usr/bin/python
 """Module host_info: what a host needs, whether it is fit to be patched, and how healthy it is. Changes nothing."""
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ attributes:
     description: Target OS/families that can be operated against.
     platforms: debian
     support: full
-extends_documentation_fragment: []
 """
 
 EXAMPLES = r"""

@@ -1,7 +1,7 @@
+#!/usr/bin/python
 # Copyright: The homelab.patching maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-#!/usr/bin/python
 """Module host_upgrade: download or install the pending updates of a host that a run has claimed."""
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Lets the tests import the collection by its name, wherever the checkout lies."""
+"""Lets the tests import the collection by its name, wherever the checkout lies, and the lab."""
 
 import sys
 from pathlib import Path
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[1]
 COLLECTIONS = CHECKOUT / ".build" / "collections"
 LINK = COLLECTIONS / "ansible_collections" / "homelab" / "patching"
 

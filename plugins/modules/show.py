@@ -1,0 +1,46 @@
+#!/usr/bin/python
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin show, which does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: show
+short_description: Print lines as they are
+version_added: 0.1.0
+author: The homelab.patching maintainers (@homelab)
+description:
+  - Prints lines on the control node's terminal without the quotes and the indentation that a callback adds.
+  - Tables of the plan and of the report are shown with it. The host is not asked.
+options:
+  lines:
+    description: What to print.
+    type: list
+    elements: str
+    required: true
+attributes:
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    support: full
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
+    support: none
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: all
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Show the plan
+  homelab.patching.show:
+    lines: "{{ patch_plan_result.lines }}"
+"""
+
+RETURN = r"""
+"""

@@ -1,0 +1,54 @@
+"""Machines to break: the lab is started once, and a test's hosts get their updates pending again."""
+
+import json
+
+import pytest
+
+from tests.support import CHECKOUT, Played, lab, lab_env, play
+
+
+@pytest.fixture(scope="session")
+def machines():
+    """The lab, up."""
+    lab("up", timeout=1800)
+    yield
+    for host in ("web1", "db1", "app1"):
+        lab("heal", host, check=False)
+
+
+@pytest.fixture
+def fresh(machines):
+    """Put hosts back to "updates pending"."""
+
+    def reset(*hosts: str) -> None:
+        for host in hosts:
+            lab("heal", host, check=False)
+        lab("reset", *hosts)
+
+    return reset
+
+
+@pytest.fixture
+def run(machines, tmp_path):
+    """Run a playbook against the lab; `moments` break something while it runs, `policy` is given as extra variables."""
+    count = iter(range(100))
+
+    def run(playbook: str, *arguments: str, moments: tuple = (), policy: dict | None = None) -> Played:
+        env = {
+            **lab_env(),
+            "ANSIBLE_CALLBACK_PLUGINS": str(CHECKOUT / "tests" / "faults" / "callback_plugins"),
+            "ANSIBLE_CALLBACKS_ENABLED": "moment",
+            "MOMENTS": json.dumps(list(moments)),
+        }
+        more = ["-e", json.dumps(policy)] if policy else []
+        played = play(playbook, *more, *arguments, env=env, reports=tmp_path / f"reports-{next(count)}")
+        print(played.output)
+        assert "MOMENTS NEVER CAME" not in played.output
+        return played
+
+    return run
+
+
+def at(host: str, task: str, *words: str) -> dict:
+    """A moment: before `task` starts on `host`, run a command of the lab."""
+    return {"host": host, "task": task, "run": [str(CHECKOUT / "tools" / "lab"), *words]}

@@ -1,0 +1,99 @@
+"""What must not get into a run is refused before any host is touched: ansible-playbook without machines."""
+
+import stat
+
+import pytest
+
+from tests.support import play
+
+
+@pytest.fixture
+def inventory(tmp_path):
+    """Three hosts whose ssh writes down that it was called."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/touched\nexit 255\n')
+    ssh.chmod(ssh.stat().st_mode | stat.S_IXUSR)
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text(
+        "proxmox_patchable:\n  vars:\n"
+        f"    ansible_ssh_executable: {ssh}\n    ansible_host: 198.18.255.254\n"
+        "  hosts:\n    web1:\n    web2:\n    db1:\n"
+    )
+    return hosts
+
+
+def touched(inventory):
+    return (inventory.parent / "touched").exists()
+
+
+@pytest.mark.parametrize("playbook", ["patch", "assess", "reboot"])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--limit", "web1"], "-e 'patching_hosts=web1'"),
+        (["--limit", "web1", "-e", "patching_hosts=db1"], "-e 'patching_hosts=web1'"),
+        (["--tags", "upgrade"], "--tags and --skip-tags would cut safety steps"),
+        (["--skip-tags", "reboot"], "--tags and --skip-tags would cut safety steps"),
+        (["-e", "patching_hosts=web9"], "No host matches web9"),
+    ],
+)
+def test_refused_before_a_host_is_touched(inventory, playbook, arguments, says):
+    played = play(playbook, *arguments, inventory=[inventory], reports=inventory.parent / "reports")
+    assert says in played.output
+    assert played.status != 0
+    assert not touched(inventory)
+
+
+@pytest.mark.parametrize(
+    "task", ["Plan", "Name the hosts of the plan", "Report what the run came to"]
+)
+def test_start_at_task_does_not_get_past_the_guard(inventory, task):
+    played = play("patch", "--start-at-task", task, inventory=[inventory], reports=inventory.parent / "reports")
+    assert played.status != 0
+    assert "from its beginning" in played.output or "--start-at-task" in played.output
+    assert not touched(inventory)
+
+
+def test_an_empty_inventory_is_no_success(tmp_path):
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text("proxmox_patchable:\n  hosts: {}\n")
+    played = play("patch", inventory=[hosts], reports=tmp_path / "reports")
+    assert played.status != 0
+    assert "No host matches proxmox_patchable" in played.output
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_unreadable_inventory_beside_a_good_one(inventory, order):
+    broken = inventory.parent / "broken.proxmox.yml"
+    broken.write_text(
+        "plugin: homelab.patching.proxmox\nurl: https://127.0.0.1:9\nuser: a@pve\ntoken_id: b\ntoken_secret: c\n"
+        "validate_certs: false\n"
+    )
+    played = play("patch", inventory=[inventory, broken][::order], reports=inventory.parent / "reports")
+    assert played.status != 0
+    assert "The inventory is not whole" in played.output
+    assert "broken.proxmox.yml" in played.output
+    assert not touched(inventory)
+
+
+@pytest.mark.parametrize(
+    ("variable", "says"),
+    [
+        ("patching_wave_size=0", "patching_wave_size is '0' on db1. Use a whole number of at least 1."),
+        ("patching_upgrade=dist", "patching_upgrade is 'dist' on db1. Use one of: full, security, none."),
+        ("patching_reboot=sometimes", "patching_reboot is 'sometimes' on db1. Use one of: if_required, never, always."),
+    ],
+)
+def test_a_wrong_policy_is_refused_in_one_line(inventory, variable, says):
+    played = play("patch", "-e", variable, inventory=[inventory], reports=inventory.parent / "reports")
+    assert played.status != 0
+    assert says in played.output
+
+
+def test_unreachable_hosts_are_refused_and_the_report_is_kept(inventory):
+    reports = inventory.parent / "reports"
+    played = play("patch", inventory=[inventory], reports=reports)
+    assert played.status == 2
+    assert {host: entry["result"] for host, entry in played.report["hosts"].items()} == dict.fromkeys(
+        ("db1", "web1", "web2"), "refused"
+    )

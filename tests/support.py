@@ -1,0 +1,121 @@
+"""What tests need to run playbooks and to ask the lab's machines: nothing here looks into the code under test."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Played:
+    """One run of ansible-playbook."""
+
+    status: int
+    output: str
+    report: dict | None
+
+
+def play(
+    playbook: str,
+    *arguments: str,
+    inventory: Sequence[str | Path] = ("inventory/",),
+    env: Mapping[str, str] | None = None,
+    reports: Path | None = None,
+    timeout: float = 900,
+) -> Played:
+    """Run a playbook of the collection as a user would, from the checkout.
+
+    :param playbook: its name without the collection's.
+    :param arguments: more of the command line.
+    :param inventory: one or more sources.
+    :param env: variables to add.
+    :param reports: where the run leaves its report; read into `Played.report`.
+    :param timeout: seconds.
+    """
+    command = [str(BIN / "ansible-playbook"), f"homelab.patching.{playbook}"]
+    for source in inventory:
+        command += ["-i", str(source)]
+    if reports:
+        command += ["-e", json.dumps({"patching_report_dir": str(reports)})]
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=CHECKOUT,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "200", **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    found = sorted(reports.glob("*.json")) if reports and reports.is_dir() else []
+    report = json.loads(found[-1].read_text()) if found else None
+    return Played(done.returncode, done.stdout + done.stderr, report)
+
+
+def lab(*words: str, timeout: float = 300, check: bool = True) -> str:
+    """Run a command of the lab and return what it prints."""
+    done = subprocess.run(
+        [str(CHECKOUT / "tools" / "lab"), *words],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"lab {shlex.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def ask(host: str, command: str, check: bool = True) -> str:
+    """The output of a shell command on a host, asked from outside: no ssh, no Ansible."""
+    return lab("shell", host, "sh", "-c", command, check=check).strip()
+
+
+def lab_env() -> dict[str, str]:
+    """What a controller exports to reach the lab's Proxmox VE and its guests."""
+    lines = (CHECKOUT / ".build" / "lab" / "env").read_text().splitlines()
+    return {name: shlex.split(value)[0] for name, _equals, value in (line.partition("=") for line in lines) if name}
+
+
+@dataclass
+class State:
+    """What a machine says of itself, asked from outside."""
+
+    boot_id: str
+    packages: dict[str, str]
+    wants_reboot: bool
+    leftovers: list[str]
+
+
+def state(host: str) -> State:
+    """The state of a host: boot, packages, reboot flag, and whatever a run may have left."""
+    separator = "----"
+    text = ask(
+        host,
+        f"cat /proc/sys/kernel/random/boot_id; echo {separator};"
+        f"dpkg-query -W -f '${{binary:Package}} ${{Version}}\\n'; echo {separator};"
+        f"test -e /run/reboot-required && echo yes; echo {separator};"
+        "ls -d /var/lib/homelab-patching/claim.json /var/lib/homelab-patching/hold-until"
+        " /var/lib/homelab-patching/upgrade.json /etc/systemd/system/apt-daily*.d 2>/dev/null;"
+        "systemctl list-units --all --plain --no-legend 'homelab-patching*'",
+        check=False,
+    )
+    boot_id, packages, flag, leftovers = (part.strip() for part in text.split(separator))
+    versions = dict(line.split(" ", 1) for line in packages.splitlines())
+    return State(boot_id, versions, flag == "yes", leftovers.splitlines())
+
+
+def pending(host: str) -> list[str]:
+    """Names of the packages that apt-get itself would upgrade on a host."""
+    text = ask(host, "apt-get update -qq >/dev/null; apt-get -s dist-upgrade")
+    return [line.split()[1] for line in text.splitlines() if line.startswith("Inst ")]
