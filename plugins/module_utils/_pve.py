@@ -1,0 +1,660 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client of the Proxmox VE API: connects, logs in once, reads in parallel, and says what went wrong.
+
+This module util is PRIVATE to the collection.
+
+It is built from proxmoxer's parts and not from its ``ProxmoxAPI``, which logs in once for each object, sends that login
+past any pinned certificate, and has one timeout for everything (proxmoxer 2.3.0, backends/https.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from ._errors import PatchingError
+
+try:
+    # requests first: without it proxmoxer's backend ends the process (sys.exit).
+    import requests
+    from proxmoxer.backends.https import (
+        JsonSerializer,
+        ProxmoxHTTPApiTokenAuth,
+        ProxmoxHTTPAuthBase,
+        ProxmoxHttpSession,
+    )
+    from proxmoxer.core import ProxmoxResource, ResourceException
+    from requests.adapters import HTTPAdapter
+
+    MISSING = ""
+except ImportError as exc:
+    MISSING = str(exc)
+    ProxmoxHTTPAuthBase = ProxmoxHttpSession = HTTPAdapter = object
+
+# A connection is there quickly or not at all; s.
+CONNECT_TIMEOUT = 5.0
+# With no answer at all for so long, more agents are asked at the same time; s.
+STALL = 0.5
+# 595 and 596: pveproxy could not reach the node (pve-http-server, AnyEvent codes).
+NODE_DOWN = (595, 596)
+RETRIED = (502, 503, 504)
+
+PORT = 8006
+LISTING = "cluster/resources"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to connect, checked by `parse_settings`."""
+
+    endpoints: tuple[str, ...]
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token_id: str = ""
+    token_secret: str = field(default="", repr=False)
+    verify: bool | str = True
+    fingerprints: tuple[str, ...] = ()
+    api_timeout: float = 10.0
+    agent_timeout: float = 10.0
+    retries: int = 2
+    concurrency: int = 16
+
+    @property
+    def identity(self) -> str:
+        """Who asks whom, without a secret: what a cache belongs to."""
+        text = "|".join((*self.endpoints, self.user, self.token_id))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A GET that is to be made.
+
+    :param path: below ``/api2/json``.
+    :param params: of its query.
+    :param node: the node that has to answer, empty for the cluster.
+    """
+
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a call has no answer.
+
+    :param kind: ``forbidden``, ``auth``, ``node_down``, ``timeout``, ``network``, ``tls``, ``not_json``, ``server``.
+    :param text: what the server or the system said, one line.
+    """
+
+    kind: str
+    text: str = ""
+    status: int = 0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to a call, or why there is none."""
+
+    data: Any = None
+    failure: Failure | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For a cache."""
+        if self.failure:
+            return {"failure": [self.failure.kind, self.failure.text, self.failure.status]}
+        return {"data": self.data}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Reply:
+        """What `to_json` made."""
+        if "failure" in stored:
+            return cls(failure=Failure(*stored["failure"]))
+        return cls(data=stored.get("data"))
+
+
+# --- Settings -------------------------------------------------------------------------------------------------------
+
+
+def parse_settings(options: Mapping[str, Any]) -> Settings:
+    """The connection options as the user wrote them.
+
+    :raises PatchingError: something is missing or cannot be right.
+    """
+    user = str(options.get("user") or "").strip()
+    token_id = str(options.get("token_id") or "").strip()
+    token_secret = str(options.get("token_secret") or "").strip()
+    password = str(options.get("password") or "")
+    if "!" in token_id:  # the form in which Proxmox VE shows it: user@realm!name
+        owner, _, token_id = token_id.partition("!")
+        if user not in ("", owner):
+            raise PatchingError(
+                f"token_id: the token belongs to {owner}, user says {user}.",
+                f"Write user: {owner}, token_id: {token_id}.",
+            )
+        user = owner
+    if not user:
+        raise PatchingError("user: missing.", "Set user: ansible@pve, or PROXMOX_USER.")
+    if "@" not in user:
+        raise PatchingError(f"user: {user!r} has no realm.", f"Write {user}@pve or {user}@pam.")
+    if bool(token_id) != bool(token_secret):
+        missing = "token_secret" if token_id else "token_id"
+        raise PatchingError(f"{missing}: missing; a token has both.", f"Set {missing}, or PROXMOX_{missing.upper()}.")
+    if not token_id and not password:
+        raise PatchingError("No credentials.", "Set token_id and token_secret (better), or password.")
+    urls = options.get("endpoints") or [options.get("url")]
+    if isinstance(urls, str):
+        urls = [urls]
+    endpoints = tuple(parse_endpoint(str(url or "")) for url in urls)
+    fingerprints = tuple(map(parse_fingerprint, _as_list(options.get("fingerprint"))))
+    if len(fingerprints) not in (0, 1, len(endpoints)):
+        raise PatchingError(
+            f"fingerprint: {len(fingerprints)} values for {len(endpoints)} endpoints.",
+            "Give one, or one for each endpoint in the same order.",
+        )
+    return Settings(
+        endpoints=endpoints,
+        user=user,
+        password="" if token_id else password,
+        token_id=token_id,
+        token_secret=token_secret,
+        verify=_verify(options.get("validate_certs", True), str(options.get("ca_path") or "")),
+        fingerprints=fingerprints * len(endpoints) if len(fingerprints) == 1 else fingerprints,
+        api_timeout=_number("api_timeout", options.get("api_timeout", 10), 1, 600),
+        agent_timeout=_number("agent_timeout", options.get("agent_timeout", 10), 1, 600),
+        retries=int(_number("retries", options.get("retries", 2), 0, 20)),
+        concurrency=int(_number("concurrency", options.get("concurrency", 16), 1, 128)),
+    )
+
+
+def _as_list(value: Any) -> list[str]:
+    if not value:
+        return []
+    return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
+
+
+def _number(name: str, value: Any, least: float, most: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = least - 1
+    if not least <= number <= most:
+        raise PatchingError(f"{name}: {value!r} is not a number from {least:g} to {most:g}.", f"Write {name}: 10.")
+    return number
+
+
+def parse_endpoint(url: str) -> str:
+    """The API's address: ``https://HOST:PORT[/PREFIX]`` of a URL or a plain host name.
+
+    Proxmox VE speaks TLS only, so ``http://`` becomes ``https://`` and no secret travels in the clear. A URL without a
+    port means 443, as everywhere; a plain host name means 8006.
+    """
+    text = url.strip().rstrip("/")
+    bare = "://" not in text
+    try:
+        parts = urlsplit(f"https://{text}" if bare else text)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if not parts.hostname or parts.scheme not in ("http", "https") or re.search(r"\s", text):
+        raise PatchingError(f"url: {url!r} is not the address of an API.", f"Write https://pve1.lan:{PORT}.")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    prefix = re.sub(r"/api2(/json)?$", "", parts.path)
+    return f"https://{host}:{port or (PORT if bare else 443)}{prefix}"
+
+
+def parse_fingerprint(text: str) -> str:
+    """A SHA-256 fingerprint in any usual form (colons, blanks, case, ``sha256`` in front) as 64 lower-case digits."""
+    digits = re.sub(r"(?i)^\s*sha-?256[\s:=]*(fingerprint\s*=)?|[\s:]", "", text).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise PatchingError(
+            f"fingerprint: {text!r} is no SHA-256 fingerprint (64 hex digits).",
+            "Read it on the node: openssl x509 -in /etc/pve/local/pve-ssl.pem -noout -fingerprint -sha256",
+        )
+    return digits
+
+
+def _verify(validate: Any, ca_path: str) -> bool | str:
+    """What requests calls ``verify``; a path wins over the environment (REQUESTS_CA_BUNDLE), False over both."""
+    if isinstance(validate, str):
+        words = {
+            "true": True,
+            "yes": True,
+            "on": True,
+            "1": True,
+            "false": False,
+            "no": False,
+            "off": False,
+            "0": False,
+        }
+        if validate.strip().lower() not in words:
+            raise PatchingError(
+                f"validate_certs: {validate!r} is neither true nor false.", "Write validate_certs: true."
+            )
+        validate = words[validate.strip().lower()]
+    if not validate:
+        return False
+    if not ca_path:
+        return True
+    path = os.path.expanduser(ca_path)
+    if os.path.isdir(path):
+        # OpenSSL looks a CA up by the hash of its name, and finds nothing in a directory without such names.
+        if not any(re.fullmatch(r"[0-9a-f]{8}\.\d+", name) for name in os.listdir(path)):
+            raise PatchingError(
+                f"ca_path: the directory {path} has no hashed certificates.", f"Run openssl rehash {path}"
+            )
+    elif not os.path.isfile(path):
+        raise PatchingError(f"ca_path: {path} does not exist.", "Copy /etc/pve/pve-root-ca.pem of a node there.")
+    return path
+
+
+# --- Client ---------------------------------------------------------------------------------------------------------
+
+
+class _PinnedAdapter(HTTPAdapter):
+    """Takes a server only if its certificate has the fingerprint, by a proxy too."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, assert_fingerprint=self.fingerprint, **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(proxy, assert_fingerprint=self.fingerprint, **kwargs)
+
+
+class _TicketAuth(ProxmoxHTTPAuthBase):
+    """A login that was made once and is used by all sessions."""
+
+    def __init__(self, ticket: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ticket = ticket
+
+    def get_cookies(self) -> Any:
+        return requests.cookies.cookiejar_from_dict({"PVEAuthCookie": self.ticket})
+
+
+class _Session(ProxmoxHttpSession):
+    """A session whose timeout can differ from call to call."""
+
+    timeouts: tuple[float, float] = (CONNECT_TIMEOUT, 10.0)
+
+    def request(self, method: str, url: str, **kwargs: Any) -> Any:
+        # A redirect would carry a question to a place that nobody named.
+        kwargs.update(timeout=self.timeouts, allow_redirects=False)
+        return super().request(method, url, **kwargs)
+
+
+class Client:
+    """Reads from one cluster.
+
+    :param settings: see `parse_settings`.
+    :param replies: answers that are already there (a warm cache), by path; only what is missing is asked for.
+
+    Nothing is sent before something is missing: with all answers there is neither a call nor a login.
+    """
+
+    def __init__(self, settings: Settings, replies: Mapping[str, Reply] | None = None) -> None:
+        self.settings = settings
+        self.replies: dict[str, Reply] = dict(replies or {})
+        # What the listing needed beyond the first endpoint, for a warning.
+        self.complaints: list[str] = []
+        self.asked = False
+        self._endpoint = 0
+        self._ticket = ""
+        self._sessions: queue.LifoQueue[_Session] = queue.LifoQueue()
+
+    def listing(self) -> list[dict[str, Any]]:
+        """All nodes, guests and pools that the user may see, in one call.
+
+        The endpoints are tried in order; when all fail for a reason that may pass, all are tried again.
+
+        :raises PatchingError: none gave an answer.
+        """
+        stored = self.replies.get(LISTING)
+        if stored is not None and isinstance(stored.data, list):
+            return stored.data
+        if MISSING:
+            raise PatchingError(
+                f"The inventory plugin needs the Python packages requests and proxmoxer: {MISSING}.",
+                "Install them for the Python that runs Ansible: pip install proxmoxer requests",
+            )
+        failures: dict[str, Failure] = {}
+        for attempt in range(self.settings.retries + 1):
+            if attempt:
+                time.sleep(min(0.5 * 2 ** (attempt - 1), 5.0))
+            for number, endpoint in enumerate(self.settings.endpoints):
+                self._endpoint = number
+                reply = self._connect()
+                if reply.failure is None:
+                    self.complaints = [f"{name}: {describe(one)}" for name, one in failures.items()]
+                    self.replies[LISTING] = reply
+                    return reply.data
+                failures[endpoint] = reply.failure
+                if reply.failure.kind in ("auth", "forbidden"):
+                    raise self._error(failures)
+            if not any(_passes(failure) for failure in failures.values()):
+                break
+        raise self._error(failures)
+
+    def fetch(self, calls: Iterable[Call], patience: float | None = None) -> dict[str, Reply]:
+        """Ask for all of these in parallel; what is stored is not asked again.
+
+        :param patience: None for calls that the API answers from its own files. For calls that a guest has to answer,
+            in s: those that hang delay the end by at most so long in total, however many they are.
+        :returns: a reply for each path; nothing raises.
+        """
+        wanted = {call.path: call for call in calls}
+        missing = [call for path, call in wanted.items() if path not in self.replies]
+        if missing:
+            self.listing()  # a stored listing whose details are missing still has to find a living endpoint
+            if not self.asked:
+                self._find_endpoint()
+            timeout = self.settings.api_timeout if patience is None else patience
+            self.replies.update(_Crew(self, missing, timeout, patience).run())
+        return {path: self.replies[path] for path in wanted}
+
+    # The rest talks to the server.
+
+    def _find_endpoint(self) -> None:
+        """Choose an endpoint and log in where the listing came from a cache."""
+        stored = self.replies.pop(LISTING)
+        try:
+            self.listing()
+        finally:
+            self.replies[LISTING] = stored
+
+    def _connect(self) -> Reply:
+        """Log in where that is needed, and read the listing."""
+        self._sessions = queue.LifoQueue()
+        if not self.settings.token_id and not self._ticket:
+            failure = self._login()
+            if failure:
+                return Reply(failure=failure)
+        session = self.session()
+        reply = self.ask(session, Call(LISTING), self.settings.api_timeout)
+        self.give_back(session)
+        self.asked = True
+        if reply.failure is None and not _is_listing(reply.data):
+            return Reply(failure=Failure("not_json", "an answer that no Proxmox VE gives"))
+        return reply
+
+    def _login(self) -> Failure | None:
+        session = self._new_session(ProxmoxHTTPAuthBase(verify_ssl=self._verify))
+        session.timeouts = (min(CONNECT_TIMEOUT, self.settings.api_timeout), self.settings.api_timeout)
+        reply = self._send(
+            session,
+            lambda resource: resource("access/ticket").post(
+                username=self.settings.user, password=self.settings.password
+            ),
+        )
+        if reply.failure:
+            return reply.failure
+        if not isinstance(reply.data, Mapping) or not isinstance(reply.data.get("ticket"), str):
+            return Failure("not_json", "an answer that no Proxmox VE gives")
+        if reply.data.get("NeedTFA"):
+            return Failure("auth", "the user needs a second factor; use an API token instead of the password")
+        self._ticket = reply.data["ticket"]
+        return None
+
+    @property
+    def _verify(self) -> bool | str:
+        # A pinned certificate is checked by its fingerprint, whoever signed it.
+        return False if self.settings.fingerprints else self.settings.verify
+
+    def _new_session(self, auth: Any) -> _Session:
+        session = _Session()
+        session.auth = auth
+        session.headers["accept"] = JsonSerializer().get_accept_types()
+        if self.settings.fingerprints:
+            session.mount("https://", _PinnedAdapter(self.settings.fingerprints[self._endpoint]))
+        return session
+
+    def session(self) -> _Session:
+        """A session for one thread, used before or new; to be given back."""
+        try:
+            return self._sessions.get_nowait()
+        except queue.Empty:
+            pass
+        if self.settings.token_id:
+            secrets = self.settings.token_id, self.settings.token_secret
+            return self._new_session(ProxmoxHTTPApiTokenAuth(self.settings.user, *secrets, verify_ssl=self._verify))
+        return self._new_session(_TicketAuth(self._ticket, verify_ssl=self._verify))
+
+    def give_back(self, session: _Session) -> None:
+        """Keep a session and its open connection for the next call."""
+        self._sessions.put(session)
+
+    def ask(self, session: _Session, call: Call, timeout: float) -> Reply:
+        """One GET. Raises nothing."""
+        session.timeouts = (min(CONNECT_TIMEOUT, timeout), timeout)
+        return self._send(session, lambda resource: resource(call.path).get(**dict(call.params)))
+
+    def _send(self, session: _Session, method: Any) -> Reply:
+        base = f"{self.settings.endpoints[self._endpoint]}/api2/json"
+        resource = ProxmoxResource(base_url=base, session=session, serializer=JsonSerializer())
+        try:
+            data = method(resource)
+        except ResourceException as exc:
+            return Reply(failure=_http_failure(exc.status_code, str(exc.content or exc.status_message or "")))
+        except requests.exceptions.SSLError as exc:
+            return Reply(failure=Failure("tls", self._tls_text(exc)))
+        except requests.exceptions.Timeout:
+            return Reply(failure=Failure("timeout", f"no answer within {session.timeouts[1]:g} s"))
+        except (requests.exceptions.RequestException, ValueError) as exc:  # ValueError: a host name that is none
+            return Reply(failure=Failure("network", _network_text(exc)))
+        except (AttributeError, KeyError, TypeError):
+            # proxmoxer takes any JSON for an object with "data".
+            return Reply(failure=Failure("not_json", "JSON that no Proxmox VE gives"))
+        if data is None or (isinstance(data, dict) and isinstance(data.get("errors"), bytes)):
+            # A redirect gives None, a page that is no JSON {"errors": b"<html>"}, both without an error.
+            return Reply(failure=Failure("not_json", "a web page instead of the API"))
+        return Reply(data=data)
+
+    def _tls_text(self, exc: Exception) -> str:
+        if self.settings.fingerprints:
+            pinned = self.settings.fingerprints[self._endpoint]
+            shown = self._shown_fingerprint()
+            if shown and shown != pinned:
+                return f"its certificate is not the pinned one: expected {colons(pinned)}, got {colons(shown)}"
+        reason = re.search(r"certificate verify failed: ([^(]+)|(doesn't match[^'\"]*)|(\[SSL[^]]*\][^(]*)", str(exc))
+        return next(filter(None, reason.groups())).strip() if reason else _one_line(str(exc))
+
+    def _shown_fingerprint(self) -> str:
+        """The SHA-256 of the certificate that the server shows now; empty where that cannot be had."""
+        parts = urlsplit(self.settings.endpoints[self._endpoint])
+        try:
+            pem = ssl.get_server_certificate((str(parts.hostname), parts.port or PORT), timeout=CONNECT_TIMEOUT)
+        except (OSError, ValueError):
+            return ""
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+    def _error(self, failures: Mapping[str, Failure]) -> PatchingError:
+        told = "; ".join(f"{endpoint}: {describe(failure)}" for endpoint, failure in failures.items())
+        last = list(failures.values())[-1]
+        remedy = {
+            "auth": "Check user, token_id and token_secret (pveum user token list USER), or password, and the expiry.",
+            "forbidden": "Give the user and its token PVEAuditor on /vms; a new right needs some seconds.",
+            "tls": "Set ca_path to the cluster's /etc/pve/pve-root-ca.pem, or fingerprint to that of the certificate.",
+            "not_json": "Point url at Proxmox VE itself (https://HOST:8006), not at a login page or a proxy's front.",
+            "timeout": "Look whether the node is up, raise api_timeout, or name more nodes in endpoints.",
+            "network": "Check host and port (Proxmox VE listens on 8006), or name more nodes in endpoints.",
+        }.get(last.kind, "Look into the journal of pveproxy on the node.")
+        if last.kind == "tls" and not self.settings.fingerprints:
+            shown = self._shown_fingerprint()
+            if shown:
+                remedy += f" It shows {colons(shown)}: compare that with the node's own before you trust it."
+        return PatchingError(f"{told}.", remedy)
+
+
+class _Crew:
+    """The threads of one `Client.fetch`.
+
+    They are daemons: one that still waits for a hung guest is left behind when the others are done.
+    """
+
+    def __init__(self, client: Client, calls: list[Call], timeout: float, patience: float | None) -> None:
+        self.client, self.timeout, self.patience = client, timeout, patience
+        self.todo: queue.SimpleQueue[Call] = queue.SimpleQueue()
+        for call in calls:
+            self.todo.put(call)
+        self.done: queue.SimpleQueue[tuple[str, Reply]] = queue.SimpleQueue()
+        self.calls = calls
+        self.down: dict[str, Failure] = {}
+        self.threads = 0
+
+    def run(self) -> dict[str, Reply]:
+        """All replies; those that did not come in time are failures."""
+        replies: dict[str, Reply] = {}
+        left = self.patience
+        self._hire()
+        while len(replies) < len(self.calls):
+            try:
+                path, reply = self.done.get(timeout=None if left is None else min(STALL, left))
+                replies[path] = reply
+            except queue.Empty:
+                # Nobody answered for a while: ask those who wait behind the silent ones, too.
+                left -= min(STALL, left)
+                if left <= 0:
+                    break
+                self._hire()
+        late = Reply(failure=Failure("timeout", f"no answer within {self.timeout:g} s"))
+        return {call.path: replies.get(call.path, late) for call in self.calls}
+
+    def _hire(self) -> None:
+        for _ in range(min(self.client.settings.concurrency, len(self.calls) - self.threads)):
+            threading.Thread(target=self._work, daemon=True).start()
+            self.threads += 1
+
+    def _work(self) -> None:
+        session = self.client.session()
+        while True:
+            try:
+                call = self.todo.get_nowait()
+            except queue.Empty:
+                break
+            reply = Reply(failure=Failure("server", "the question could not be asked"))
+            try:
+                reply = self._ask(session, call)
+            finally:  # without an answer to each call, whatever happened here, run() would wait for ever
+                self.done.put((call.path, reply))
+        self.client.give_back(session)
+
+    def _ask(self, session: _Session, call: Call) -> Reply:
+        known = self.down.get(call.node)
+        if known:
+            return Reply(failure=known)
+        reply = self.client.ask(session, call, self.timeout)
+        if self.patience is None:
+            for attempt in range(self.client.settings.retries):
+                if reply.failure is None or not _passes(reply.failure) or reply.failure.kind == "timeout":
+                    break
+                time.sleep(0.2 * 2**attempt)
+                reply = self.client.ask(session, call, self.timeout)
+            if reply.failure and call.node and reply.failure.kind in ("node_down", "timeout"):
+                # One guest has waited for this node; the others need not.
+                self.down[call.node] = reply.failure
+        return reply
+
+
+# --- What went wrong ------------------------------------------------------------------------------------------------
+
+
+def describe(failure: Failure) -> str:
+    """A failure as part of a sentence."""
+    said = f" ({failure.text})" if failure.text else ""
+    return {
+        "auth": f"the login was refused{said}",
+        "forbidden": f"permission denied{said}",
+        "node_down": f"the node cannot be reached{said}",
+        "timeout": failure.text,
+        "network": failure.text,
+        "tls": f"the TLS certificate is not accepted: {failure.text}",
+        "not_json": f"this is not the API of Proxmox VE: {failure.text}",
+    }.get(failure.kind, f"HTTP {failure.status}{said}")
+
+
+def colons(digits: str) -> str:
+    """A fingerprint as openssl and Proxmox VE show it."""
+    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2)).upper()
+
+
+def resolve(names: Iterable[str], deadline: float) -> dict[str, tuple[str, ...]]:
+    """The addresses behind DNS names, sorted; empty where there is none, or no answer in time.
+
+    :param deadline: for all of them together, s.
+    """
+    wanted = list(names)
+    answers: queue.SimpleQueue[tuple[str, tuple[str, ...]]] = queue.SimpleQueue()
+    todo: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for name in wanted:
+        todo.put(name)
+
+    def work() -> None:
+        while True:
+            try:
+                name = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                found = {entry[4][0] for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)}
+            except (OSError, UnicodeError):
+                found = set()
+            answers.put((name, tuple(sorted(map(str, found)))))
+
+    for _ in range(min(16, len(wanted))):
+        threading.Thread(target=work, daemon=True).start()
+    resolved: dict[str, tuple[str, ...]] = dict.fromkeys(wanted, ())
+    end = time.monotonic() + deadline
+    for _ in wanted:
+        try:
+            name, found = answers.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        resolved[name] = found
+    return resolved
+
+
+def _is_listing(data: Any) -> bool:
+    return isinstance(data, list) and all(isinstance(row, dict) for row in data)
+
+
+def _passes(failure: Failure) -> bool:
+    """Whether trying again may help."""
+    return failure.kind in ("network", "timeout") or failure.status in RETRIED
+
+
+def _http_failure(status: int, text: str) -> Failure:
+    kinds = {401: "auth", 403: "forbidden"}
+    kind = "node_down" if status in NODE_DOWN else kinds.get(status, "server")
+    return Failure(kind, _one_line(text), status)
+
+
+def _network_text(exc: Exception) -> str:
+    """The system's own words, which requests wraps four times."""
+    text = str(exc)
+    for words in ("Connection refused", "No route to host", "Network is unreachable", "Connection reset by peer"):
+        if words in text:
+            return words.lower()
+    if "NameResolutionError" in text or "getaddrinfo" in text or "Name or service not known" in text:
+        return "its name does not resolve"
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]
