@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-# Run by root in a user's checkout: leave no files there that the user cannot remove.
-sys.dont_write_bytecode = os.geteuid() == 0
-
-from lab import api, checks, repo  # noqa: E402
-from lab.config import LabError  # noqa: E402
+from lab import api, checks, repo
+from lab.config import CLIENT, GATEWAY, PVE_PORT, LabError
 
 
 def _table(hosts: list[dict[str, Any]]) -> str:
@@ -145,6 +141,7 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0912
         case "up":
             found = api.up([name for name in args.hosts.split(",") if name] if args.hosts else None)
             print(_table(found["hosts"]))
+            print(f"Proxmox API: https://{GATEWAY}:{PVE_PORT}; environment for a controller: {CLIENT}/env")
         case "down":
             print("lab: down" if api.down(purge=args.purge, other=args.any) else "lab: nothing was up")
         case "check":

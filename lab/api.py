@@ -15,13 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lab import cacher, checks, leftovers, network, repo, roots, table
-from lab.archive import Archive
+from lab import archive, cacher, checks, hypervisor, leftovers, network, repo, roots, table
 from lab.config import (
+    BRIDGE,
     CACHE,
+    CACHER_PORT,
     CHECKOUT,
     CLIENT,
     GATEWAY,
@@ -39,7 +41,7 @@ from lab.config import (
 )  # fmt: skip
 from lab.machine import namespaces
 from lab.repo import publish, suite, unpublish
-from lab.system import die_with_parent, locked, say, step
+from lab.system import die_with_parent, locked, remove_tree, say, step
 from lab.system import run as _run
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
 ]  # fmt: skip
 
 DOWN = "the lab is not up; start it: python -m lab up"
+ANSWER_SECONDS = 300
 
 
 def ask(do: str, **what: Any) -> Any:
@@ -55,10 +58,13 @@ def ask(do: str, **what: Any) -> Any:
     checks.root()
     try:
         with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_SECONDS)
             connection.connect(str(SOCKET))
             connection.sendall(json.dumps({"do": do, **what}).encode() + b"\n")
             with connection.makefile() as reader:
                 line = reader.readline()
+    except TimeoutError as error:
+        raise LabError(f"the lab has not done `{do}` in {ANSWER_SECONDS} s; see {SUPERVISOR_LOG}") from error
     except OSError as error:
         raise LabError(DOWN) from error
     if not line:
@@ -130,7 +136,9 @@ def _leader(name: str) -> int:
         if host["name"] == name:
             if host["leader"]:
                 return int(host["leader"])
-            raise LabError(f"{name} is {host['state']}; start it: python -m lab start {name}")
+            raise LabError(
+                f"{name} does not run at this moment ({host['state']}); start it: python -m lab start {name}"
+            )
     table.load().pick([name])
     raise LabError(f"{name} is not started; start it: python -m lab start {name}")
 
@@ -203,8 +211,6 @@ def env_text(values: Mapping[str, str]) -> str:
 
 def _hand_over() -> dict[str, str]:
     """Make keys and certificate, and put what a controller needs where the invoking user can read it."""
-    from lab import hypervisor
-
     KEYS.mkdir(mode=0o700)
     _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", KEYS / "id_ed25519")
     _, _, fingerprint = hypervisor.certificate(KEYS)
@@ -289,20 +295,24 @@ def _refuse_other(lab: Mapping[str, Any]) -> None:
         )
 
 
-def _build_roots(wanted: list[table.Distro], archive: Archive) -> None:
+def _build_roots(wanted: list[table.Distro], source: archive.Archive) -> None:
     """Build the roots that the cache lacks, side by side, through a cache of packages that lives meanwhile."""
     missing = [distro for distro in wanted if not roots.path(distro).is_dir()]
     if not missing:
         return
     with cacher.LOG.open("ab") as log:
         server = subprocess.Popen(
-            cacher.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent  # noqa: PLW1509
+            cacher.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=die_with_parent,  # noqa: PLW1509
         )
     try:
         cacher.wait()
         for distro in missing:
             with step(f"Building the root of {distro.title}, once; it is kept in {CACHE}", distro.seconds):
-                roots.build(distro, archive)
+                roots.build(distro, source)
     finally:
         server.kill()
         server.wait()
@@ -312,7 +322,8 @@ def _launch() -> None:
     """Start the supervisor and wait until it takes commands."""
     with SUPERVISOR_LOG.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-B", "-m", "lab.supervisor"], cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=log,
+            [sys.executable, "-B", "-m", "lab.supervisor", str(INFO)],
+            cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=log,
             stderr=log, start_new_session=True,
         )  # fmt: skip
     deadline = time.monotonic() + 30
@@ -325,9 +336,35 @@ def _launch() -> None:
         time.sleep(0.02)
 
 
+def _keep_logs() -> Path:
+    """Copy the logs of a lab that is about to be removed."""
+    kept = CACHE / "last-failure"
+    remove_tree(kept)
+    kept.mkdir(parents=True)
+    for log in (SUPERVISOR_LOG, cacher.LOG, *HOSTS.glob("*/console.log")):
+        if log.exists():
+            name = log.name if log.parent == STATE else f"{log.parent.name}-{log.name}"
+            shutil.copyfile(log, kept / name)
+    return kept
+
+
+def _hosts_reach_cache(names: Sequence[str]) -> None:
+    """A firewall of this machine may keep the hosts from the package cache: say so now, not in apt's words later."""
+    probe = f"import socket; socket.create_connection(('{GATEWAY}', {CACHER_PORT}), 3)"
+    for host in hosts():
+        if host["name"] in names and host["leader"] and host["state"] == "running":
+            if run(host["name"], ["python3", "-c", probe]).returncode:
+                raise LabError(
+                    f"{host['name']} does not reach {GATEWAY}:{CACHER_PORT} on this machine; if it has a firewall, "
+                    f"let {BRIDGE} in (ufw allow in on {BRIDGE})"
+                )
+            return
+
+
 def up(names: list[str] | None = None) -> dict[str, Any]:
     """Bring the lab up with these hosts (default: those of the table); what then runs."""
     checks.root()
+    os.umask(0o022)  # the hosts' files are made here
     wanted = table.load()
     picked = wanted.pick(names)
     with locked():
@@ -335,24 +372,26 @@ def up(names: list[str] | None = None) -> dict[str, Any]:
         if lab:
             _refuse_other(lab)
             say(f"lab: already up (pid {lab['supervisor']['pid']}); making sure that the hosts run")
-            found: dict[str, Any] = ask("up", hosts=[host.name for host in picked])
+            found: dict[str, Any] = ask("start", hosts=[host.name for host in picked])
             return found
         if left := leftovers.any_left():
             with step(f"Cleaning up after a lab that was killed ({', '.join(left)})"):
                 leftovers.clean(wanted.hosts)
-        archive = checks.all_of_them()
+        archive.refresh_if_empty()
+        source = checks.all_of_them()
         _install()
         try:
-            return _up(wanted, picked, archive)
-        except BaseException:
-            # A lab that is not whole is not left behind; its log would go with it.
-            if SUPERVISOR_LOG.exists():
-                shutil.copyfile(SUPERVISOR_LOG, CACHE / "supervisor.log")
+            return _up(wanted, picked, source)
+        except BaseException as error:
+            # A lab that is not whole is not left behind.
+            kept = _keep_logs()
             leftovers.clean(wanted.hosts)
+            if isinstance(error, LabError):
+                raise LabError(f"{error} (the logs are now in {kept})") from error
             raise
 
 
-def _up(wanted: table.Table, picked: list[table.Host], archive: Archive) -> dict[str, Any]:
+def _up(wanted: table.Table, picked: list[table.Host], source: archive.Archive) -> dict[str, Any]:
     CACHE.mkdir(parents=True, exist_ok=True)
     STATE.mkdir(parents=True)
     if checks.state_needs_tmpfs():
@@ -360,18 +399,23 @@ def _up(wanted: table.Table, picked: list[table.Host], archive: Archive) -> dict
     STATE.chmod(0o700)
     network.bridge_up()
     distros = list(wanted.distros.values())
-    _build_roots(distros, archive)
+    _build_roots(distros, source)
     repo.make_key()
     repo.defaults(wanted)
     values = _hand_over()
-    INFO.write_text(json.dumps({
-        "checkout": str(CHECKOUT), "env": values, "archive": vars(archive),
+    info = {
+        "checkout": str(CHECKOUT),
+        "env": values,
+        "archive": vars(source),
         "roots": {distro.name: str(roots.path(distro)) for distro in distros},
-    }))  # fmt: skip
-    with step(f"Starting {', '.join(host.name for host in picked)}", 10):
+    }
+    INFO.write_text(json.dumps(info))
+    names = [host.name for host in picked]
+    with step(f"Starting {', '.join(names)}", 3):
         _launch()
-        found: dict[str, Any] = ask("up", hosts=[host.name for host in picked])
-    return found
+        ask("start", hosts=names)
+        _hosts_reach_cache(names)
+    return status()
 
 
 def down(*, purge: bool = False, other: bool = False) -> bool:
@@ -382,9 +426,14 @@ def down(*, purge: bool = False, other: bool = False) -> bool:
         if lab and not other:
             _refuse_other(lab)
         left = leftovers.any_left()
-        names = list(table.load().hosts)
-        leftovers.clean(names)
-        shutil.rmtree(CLIENT, ignore_errors=True)
+        checkout = Path(leftovers.info().get("checkout", CHECKOUT))
+        leftovers.clean(table.load().hosts)
+        for place in {CHECKOUT, checkout}:
+            shutil.rmtree(place / CLIENT.relative_to(CHECKOUT), ignore_errors=True)
         if purge:
-            shutil.rmtree(CACHE, ignore_errors=True)
+            # By name: LAB_CACHE may be a folder that holds more than the lab's cache.
+            for part in ("roots", "debs", "gnupg", "last-failure"):
+                remove_tree(CACHE / part)
+            with suppress(OSError):
+                CACHE.rmdir()
         return bool(left)

@@ -45,6 +45,12 @@ def through_cacher(address: str) -> str:
     return f"http://HTTPS///{address.removeprefix('https://')}" if address.startswith("https://") else address
 
 
+def refresh_if_empty() -> None:
+    """apt names no suites before its lists were fetched once, as on a machine that was just made."""
+    if not run("apt-get", "indextargets", "--format", FORMAT).strip():
+        run("apt-get", "update", "-qq")
+
+
 def find() -> Archive:
     """The archive to use, or one line saying how to name one."""
     main, security = os.environ.get("LAB_ARCHIVE"), os.environ.get("LAB_SECURITY_ARCHIVE")

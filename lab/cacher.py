@@ -24,6 +24,7 @@ def settings(cache: Path, log: Path, proxy: str | None) -> str:
         "BindAddress": GATEWAY,
         "Port": CACHER_PORT,
         "ForeGround": 1,
+        "SocketPath": CACHER_CONFIG / "socket",
         "PassThroughPattern": ".*",
         "ExThreshold": 30,
         # Its web page is of no use here.

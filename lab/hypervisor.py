@@ -56,7 +56,7 @@ class LabPve(FakePve):  # type: ignore[misc]
         super().__init__(host=GATEWAY, port=PVE_PORT)
         self.machines: dict[int, Machine] = {}
         self.time_scale = 1.0  # tasks run beside the requests, as on a real one
-        self.nodes = {}
+        self.nodes: dict[str, dict[str, bool]] = {}
         for node in nodes:
             self.add_node(node)
         self.cluster_name = "lab"
@@ -77,7 +77,7 @@ class LabPve(FakePve):  # type: ignore[misc]
     def remove_machine(self, machine: Machine) -> None:
         """The guest is destroyed."""
         self.machines.pop(machine.host.vmid, None)
-        self.vms = [vm for vm in self.vms if vm.vmid != machine.host.vmid]
+        self.vms: list[FakeVm] = [vm for vm in self.vms if vm.vmid != machine.host.vmid]
 
     def add_guest(self, guest: Guest) -> None:
         """A guest without a machine, switched off."""

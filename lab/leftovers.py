@@ -8,6 +8,7 @@ Only this: processes that are provably the lab's, mounts and files below its fol
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from lab import network
-from lab.config import CACHE, INFO, MACHINE_PREFIX, NAME, STATE
-from lab.system import alive, below, kill, mounts, pids, unmount
+from lab.config import CACHE, HOSTS, INFO, MACHINE_PREFIX, NAME, STATE
+from lab.system import alive, below, kill, mounts, pids, remove_tree, unmount
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -45,17 +46,15 @@ def is_ours(argv: list[str], cgroups: str, hosts: Iterable[str]) -> bool:
     A pager that reads a log of the lab is not: the program counts, not only the path among its arguments.
     """
     program = os.path.basename(argv[0]) if argv else ""
-    if program == "systemd-nspawn" and any(word.startswith(f"{STATE}/") for word in argv):
+    folders = {"systemd-nspawn": STATE, "apt-cacher-ng": STATE, "gpg-agent": CACHE}
+    if program in folders and any(f"{folders[program]}/" in word for word in argv):
         return True
-    if program == "apt-cacher-ng" and any(word.startswith(f"{STATE}/") for word in argv):
+    if "lab.supervisor" in argv and str(INFO) in argv:
         return True
-    scopes = {f"machine-{MACHINE_PREFIX}{name}.scope".replace("-", "\\x2d").replace("machine\\x2d", "machine-", 1)
-              for name in hosts}  # fmt: skip
-    for line in cgroups.splitlines():
-        parts = line.split(":", 2)[-1].split("/")
-        if NAME in parts or scopes & set(parts):
-            return True
-    return False
+    # Its own cgroup, or the scope that systemd gave nspawn (in whose names a dash of ours is escaped).
+    prefix = MACHINE_PREFIX.replace("-", "\\x2d")
+    ours = {NAME, *(f"machine-{prefix}{name}.scope" for name in hosts)}
+    return any(ours & set(line.split(":", 2)[-1].split("/")) for line in cgroups.splitlines())
 
 
 def processes(hosts: Iterable[str]) -> list[int]:
@@ -76,7 +75,7 @@ def processes(hosts: Iterable[str]) -> list[int]:
 def stop_processes(hosts: Iterable[str]) -> None:
     """End the supervisor, then whatever of the lab outlived it."""
     supervisor = info().get("supervisor")
-    if alive(supervisor):
+    if supervisor and alive(supervisor):
         kill(supervisor["pid"], signal.SIGTERM)
         deadline = time.monotonic() + 5
         while alive(supervisor) and time.monotonic() < deadline:
@@ -104,31 +103,38 @@ def remove_cgroups() -> None:
     while folders := cgroup_folders():
         for folder in folders:
             for path, _, _ in os.walk(folder, topdown=False):
-                try:
+                with contextlib.suppress(OSError):
                     os.rmdir(path)
-                except OSError:
-                    pass
         if time.monotonic() > deadline:
             break
         time.sleep(0.02)
 
 
-def remove_files(hosts: Iterable[str]) -> None:
-    """Unmount what is mounted below the lab's folders, then remove its state."""
-    for point in below(mounts(), STATE, CACHE / "roots"):
-        unmount(point)
-    if STATE.exists():
-        shutil.rmtree(STATE)
-    # nspawn's own, per machine name.
+def remove_nspawn_files(hosts: Iterable[str]) -> None:
+    """A killed nspawn leaves a lock named after its root's inode, and a folder named after its machine."""
+    run = Path("/run/systemd/nspawn")
     for name in hosts:
-        shutil.rmtree(Path("/run/systemd/nspawn/propagate") / f"{MACHINE_PREFIX}{name}", ignore_errors=True)
+        shutil.rmtree(run / "propagate" / f"{MACHINE_PREFIX}{name}", ignore_errors=True)
+        with contextlib.suppress(OSError):
+            root = (HOSTS / name / "root").stat()
+            (run / "locks" / f"inode-{root.st_dev}:{root.st_ino}").unlink()
+
+
+def remove_files() -> None:
+    """Unmount what is mounted below the lab's folders, then remove its state."""
+    remove_tree(STATE)
+    for point in below(mounts(), CACHE):
+        unmount(point)
 
 
 def clean(hosts: Iterable[str]) -> None:
     """Leave nothing of a lab but its cache."""
-    names = list(hosts)
+    # The table may have changed since the lab was started: the folders say what there was.
+    there = [path.name for path in HOSTS.iterdir()] if HOSTS.is_dir() else []
+    names = list(dict.fromkeys([*hosts, *there]))
     stop_processes(names)
-    remove_files(names)
+    remove_nspawn_files(names)
+    remove_files()
     network.bridge_down()
     for name in names:
         network.forget_cable(name)

@@ -20,7 +20,7 @@ from lab import network, repo
 from lab.archive import Archive
 from lab.config import GATEWAY, HOSTS, KEYS, MACHINE_PREFIX, NAME, NETWORK, USER, LabError
 from lab.roots import write
-from lab.system import below, die_with_parent, kill, mounts, run, unmount
+from lab.system import below, die_with_parent, kill, mounts, remove_tree, run, unmount
 from lab.table import Distro, Host
 
 REBOOT = 133  # what systemd-nspawn exits with when its guest reboots
@@ -101,11 +101,20 @@ def find_leader(nspawn: int) -> int | None:
 class Machine:
     """A host, driven from the supervisor's event loop."""
 
-    def __init__(self, host: Host, distro: Distro, root: Path, archive: Archive, changed: Callable[[Machine], None]):
+    def __init__(
+        self,
+        host: Host,
+        distro: Distro,
+        root: Path,
+        archive: Archive,
+        suites: list[str],
+        changed: Callable[[Machine], None],
+    ) -> None:
         self.host = host
         self.distro = distro
         self.base = root
         self.archive = archive
+        self.suites = suites
         self.changed = changed
         self.folder = HOSTS / host.name
         self.root = self.folder / "root"
@@ -138,7 +147,7 @@ class Machine:
             unmount(point)
         (self.folder / "seeded").unlink(missing_ok=True)
         for name in ("upper", "work"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+            remove_tree(self.folder / name)
 
     def seed(self) -> None:
         """Name, address, keys and sources of this host, and the packages it starts with."""
@@ -171,7 +180,7 @@ class Machine:
             f"deb {archive.main} {suite} main\ndeb {archive.main} {suite}-updates main\n"
             f"deb {archive.security} {suite}-security main\n",
         )
-        write(root, "/etc/apt/sources.list.d/lab.list", "".join(f"{line}\n" for line in self.lab_sources()))
+        write(root, "/etc/apt/sources.list.d/lab.list", "".join(f"{repo.source(name)}\n" for name in self.suites))
         write(root, "/etc/apt/apt.conf.d/01lab-repository", f'Acquire::http::Proxy::{GATEWAY} "DIRECT";\n')
         keyring = root / "etc/apt/keyrings/lab.gpg"
         keyring.parent.mkdir(exist_ok=True)
@@ -179,15 +188,8 @@ class Machine:
         for wanted in host.packages:
             name, _, version = wanted.partition("=")
             shutil.copyfile(repo.deb(name, version), root / "lab.deb")
-            run("chroot", root, "dpkg", "--install", "/lab.deb", env={**os.environ, **SHELL_ENV})
+            run("chroot", root, "dpkg", "--install", "/lab.deb", env={**SHELL_ENV, "DEBIAN_FRONTEND": "noninteractive"})
             (root / "lab.deb").unlink()
-
-    @staticmethod
-    def lab_sources() -> list[str]:
-        """The suites of the lab's repository that a host starts with."""
-        from lab import table
-
-        return [repo.source(suite.name) for suite in table.load().suites]
 
     # --- the power ---
 
@@ -201,7 +203,7 @@ class Machine:
         return words if systemd_runs_this_machine() else [*words, "--keep-unit"]
 
     def enter(self) -> None:
-        """In the child, before exec: its own cgroup, so that all of the host can be found; and die with the supervisor."""
+        """In the child, before exec: die with the supervisor; a cgroup of its own, by which the host is found."""
         die_with_parent()
         if not systemd_runs_this_machine():
             for group in own_cgroups(self.host.name):

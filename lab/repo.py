@@ -147,15 +147,20 @@ def _build(
             path.chmod(0o755)
         if conffiles:
             (root / "DEBIAN/conffiles").write_text("".join(f"{path}\n" for path in conffiles))
-        for path, body in {**files, **conffiles}.items():
-            if not path.startswith("/") or ".." in path:
-                raise LabError(f"a file of a package needs an absolute path, not {path}")
-            inside = root / path.lstrip("/")
+        for place, body in {**files, **conffiles}.items():
+            if not place.startswith("/") or ".." in place:
+                raise LabError(f"a file of a package needs an absolute path, not {place}")
+            inside = root / place.lstrip("/")
             inside.parent.mkdir(parents=True, exist_ok=True)
             inside.write_text(body)
             inside.chmod(0o755 if body.startswith("#!") else 0o644)
         run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", root, target)
     return text
+
+
+def _file_version(version: str) -> str:
+    """A version as file names of an archive have it: without the epoch."""
+    return version.rpartition(":")[2]
 
 
 def _add(
@@ -164,7 +169,7 @@ def _add(
     conffiles: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None, offered: bool = True,
 ) -> Path:  # fmt: skip
     """Build a package into a suite's pool, with its stanza of the index if it is to be offered."""
-    place = f"pool/{suite}/{name}_{version.replace(':', '%3a')}_{architecture}.deb"
+    place = f"pool/{suite}/{name}_{_file_version(version)}_{architecture}.deb"
     target = REPO / place
     target.parent.mkdir(parents=True, exist_ok=True)
     wanted = {key: text for key, text in (scripts or {}).items() if text}
@@ -174,9 +179,8 @@ def _add(
     if offered:
         data = target.read_bytes()
         more = "".join(f"{key}: {value}\n" for key, value in (index_fields or {}).items())
-        filename = place.replace("%", "%25")
         digest = hashlib.sha256(data).hexdigest()
-        stanza.write_text(f"{control}{more}Filename: {filename}\nSize: {len(data)}\nSHA256: {digest}\n")
+        stanza.write_text(f"{control}{more}Filename: {place}\nSize: {len(data)}\nSHA256: {digest}\n")
     return target
 
 
@@ -218,7 +222,7 @@ def unpublish(name: str, version: str | None = None, *, suite: str | None = None
         for each in known.values():
             if suite and each.name != suite:
                 continue
-            found = list((REPO / "pool" / each.name).glob(f"{name}_{(version or '*').replace(':', '%3a')}_*"))
+            found = list((REPO / "pool" / each.name).glob(f"{name}_{_file_version(version or '*')}_*"))
             gone += sum(path.suffix == ".deb" for path in found)
             for path in found:
                 path.unlink()
@@ -272,5 +276,5 @@ def listing() -> list[str]:
     out = []
     for stanza in sorted((REPO / "pool").glob("*/*.stanza")):
         name, version, _ = stanza.stem.rsplit("_", 2)
-        out.append(f"{os.path.basename(stanza.parent)} {name} {version.replace('%3a', ':')}")
+        out.append(f"{os.path.basename(stanza.parent)} {name} {version}")
     return out

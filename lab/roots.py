@@ -9,36 +9,19 @@ import hashlib
 import inspect
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 from lab import cacher
 from lab.archive import Archive
 from lab.config import CACHE, USER, LabError
-from lab.system import below, die_with_parent, mounts, run, unmount
+from lab.system import die_with_parent, remove_tree, run
 from lab.table import Distro
 
-PACKAGES = [
-    "systemd",
-    "systemd-sysv",
-    "dbus",
-    "libpam-systemd",
-    "openssh-server",
-    "python3",
-    "python3-apt",
-    "sudo",
-    "iproute2",
-    "procps",
-    "unattended-upgrades",
-    "needrestart",
-    "ca-certificates",
-    "apt-utils",
-    "gpgv",
-    "debian-archive-keyring",
-    "openssl",
-    "libc-bin",
-]
+PACKAGES = (
+    "systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,python3,python3-apt,sudo,iproute2,procps,"
+    "unattended-upgrades,needrestart,ca-certificates,apt-utils,gpgv,debian-archive-keyring,openssl,libc-bin"
+)
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -60,7 +43,7 @@ def finish(root: Path) -> None:
     write(
         root,
         "/etc/dpkg/dpkg.cfg.d/lab",
-        "# The root is thrown away with the lab: speed, not durability.\nforce-unsafe-io\n",
+        "# Thrown away with the lab: speed, not durability.\nforce-unsafe-io\n",
     )
     write(
         root,
@@ -83,7 +66,7 @@ def finish(root: Path) -> None:
     resolv = root / "etc/resolv.conf"
     resolv.unlink(missing_ok=True)
     resolv.write_text("")
-    # A daily run that fires in the middle would make tests depend on the hour. Disabled, not masked: a policy may enable it.
+    # A daily run in the middle would make tests depend on the hour. Disabled, not masked: a policy may enable it.
     run("systemctl", "--root", root, "disable", "--quiet", "apt-daily.timer", "apt-daily-upgrade.timer")
     # Where the kernel still counts processes in cgroup v1, systemd never hears that a user's group is empty.
     write(root, "/etc/systemd/system/user@.service.d/lab.conf", "[Service]\nTimeoutStopSec=1s\n")
@@ -98,13 +81,14 @@ def finish(root: Path) -> None:
     run("systemctl", "--root", root, "enable", "--quiet", "lab-network.service")
     # There is no kernel of its own and no console to log in at.
     run("systemctl", "--root", root, "mask", "--quiet", "console-getty.service", "systemd-timesyncd.service")
+    write(root, "/etc/default/locale", "LANG=C.UTF-8\n")
     write(root, "/etc/machine-id", "")
     (root / "etc/hostname").unlink(missing_ok=True)
 
 
 def key(distro: Distro, architecture: str) -> str:
     """Names what went into a root; another one means that it is built anew."""
-    parts = [distro.name, distro.suite, architecture, sorted(PACKAGES), inspect.getsource(finish), cacher.PROXY, USER]
+    parts = [distro.name, distro.suite, architecture, PACKAGES, inspect.getsource(finish), cacher.PROXY, USER]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
@@ -113,23 +97,19 @@ def path(distro: Distro) -> Path:
     return CACHE / "roots" / f"{distro.name}-{key(distro, run('dpkg', '--print-architecture').strip())}"
 
 
-def _clear(folder: Path) -> None:
-    """Remove a folder, and first whatever a killed build left mounted in it."""
-    for point in below(mounts(), folder):
-        unmount(point)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def build(distro: Distro, archive: Archive) -> Path:
     """Build a root aside and rename it when it is whole; from the main suite alone, so that updates are pending."""
     target = path(distro)
     aside = target.with_name(f"{distro.name}.building")
     log = aside.with_name(f"{distro.name}.log")
     aside.parent.mkdir(parents=True, exist_ok=True)
-    _clear(aside)
+    remove_tree(aside)
     words = [
+        # In namespaces of its own: a build that is killed leaves neither a process nor a mount, and what it mounts
+        # (the machine's own /sys and /dev/shm among it) never shows in the machine's tree.
+        "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
         "mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase",
-        f"--include={','.join(PACKAGES)}", f"--keyring={KEYRING}",
+        f"--include={PACKAGES}", f"--keyring={KEYRING}",
         f'--aptopt=Acquire::http::Proxy "{cacher.PROXY}"', "--aptopt=Acquire::Languages \"none\"",
         "--dpkgopt=force-unsafe-io",
         distro.suite, str(aside), f"deb [signed-by={KEYRING}] {archive.main} {distro.suite} main",
@@ -137,17 +117,21 @@ def build(distro: Distro, archive: Archive) -> Path:
     env = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, preexec_fn=die_with_parent  # noqa: PLW1509
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=env,
+            preexec_fn=die_with_parent,  # noqa: PLW1509
         )
         if process.wait():
             said = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("E:")]
-            raise LabError(
-                f"building the {distro.title} root failed; {log} says: {said[0] if said else '(no error line)'}"
-            )
+            cause = said[0] if said else "(no error line)"
+            raise LabError(f"building the root of {distro.title} failed; {log} says: {cause}")
     finish(aside)
     # Access by root alone: the root holds set-uid programs that get no updates.
     aside.parent.chmod(0o700)
     for old in aside.parent.glob(f"{distro.name}-*"):
-        _clear(old)
+        remove_tree(old)
     aside.rename(target)
     return target

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's one long-running process: it owns the hosts, apt-cacher-ng, the repository's server and the Proxmox API.
 
-Commands reach it over a unix socket: one line of JSON each way, {"do": NAME, ...} and {"result": ...} or {"error": TEXT}.
+Commands reach it over a unix socket, a line of JSON each way: {"do": NAME, ...}, {"result": ...} or {"error": TEXT}.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -38,9 +37,15 @@ class Supervisor:
         for guest in self.table.guests:
             self.pve.add_guest(guest)
         archive = Archive(**info["archive"])
+        suites = [suite.name for suite in self.table.suites]
         self.machines = {
             host.name: Machine(
-                host, self.table.distros[host.distro], Path(info["roots"][host.distro]), archive, self.pve.follow
+                host,
+                self.table.distros[host.distro],
+                Path(info["roots"][host.distro]),
+                archive,
+                suites,
+                self.pve.follow,
             )
             for host in self.table.hosts.values()
         }
@@ -96,7 +101,7 @@ class Supervisor:
         """Do what is asked."""
         what = request.pop("do", "")
         commands: dict[str, Callable[..., Awaitable[Any]]] = {
-            "status": self.status, "up": self.up, "start": self.start, "stop": self.stop, "restart": self.restart,
+            "status": self.status, "start": self.start, "stop": self.stop, "restart": self.restart,
             "reset": self.reset, "cut": self.cut, "heal": self.heal, "remove": self.remove, "guest": self.guest,
             "node": self.node, "requests": self.requests, "reload": self.reload,
         }  # fmt: skip
@@ -119,10 +124,6 @@ class Supervisor:
                 raise result
 
     # --- the commands ---
-
-    async def up(self, hosts: list[str]) -> Any:
-        """Make sure that these run (without names: those of the table, and all that are guests already)."""
-        return await self.start(hosts or [host.name for host in self.table.pick(None)])
 
     async def start(self, hosts: list[str]) -> Any:
         """Switch on, and wait for ssh."""
@@ -217,8 +218,10 @@ class Supervisor:
     async def status(self) -> Any:
         """All that runs."""
         hosts = []
-        for machine in self.present.values():
+        for machine in self.machines.values():
             host = machine.host
+            if host.name not in self.present:
+                continue
             hosts.append({
                 "name": host.name, "address": host.address, "state": "cut" if machine.cut else machine.state,
                 "distro": self.table.distros[host.distro].title, "node": host.node, "vmid": host.vmid,
@@ -253,4 +256,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,10 +98,8 @@ def pids() -> list[int]:
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
     """Signal one process by its id; gone is fine."""
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 # --- mounts ---
@@ -156,6 +154,20 @@ def unmount(point: str, patience: float = 3) -> None:
             run("umount", "--lazy", point)
             return
         time.sleep(0.05)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder of the lab. Mounts in it are undone first; no other file system is ever entered."""
+    for point in below(mounts(), folder):
+        unmount(point)
+    if left := below(mounts(), folder):
+        raise LabError(
+            f"{left[0]} cannot be unmounted, so {folder} is not removed; `fuser -vm {left[0]}` says who has it"
+        )
+    if folder.is_symlink():
+        raise LabError(f"{folder} is a symbolic link, so it is not removed; look where it leads, and remove the link")
+    if folder.exists():
+        run("rm", "-rf", "--one-file-system", folder)
 
 
 # --- the lock ---
