@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab import api, checks, repo
+from lab import api, checks, leftovers, repo
 from lab.config import CLIENT, GATEWAY, PVE_PORT, LabError
 
 
@@ -144,6 +144,8 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0912
             print(f"Proxmox API: https://{GATEWAY}:{PVE_PORT}; environment for a controller: {CLIENT}/env")
         case "down":
             print("lab: down" if api.down(purge=args.purge, other=args.any) else "lab: nothing was up")
+        case "check" if lab := leftovers.running():
+            print(f"lab: up already, from {lab['checkout']} (pid {lab['supervisor']['pid']})")
         case "check":
             checks.all_of_them()
             missing = checks.missing_packages()

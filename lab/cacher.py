@@ -27,6 +27,8 @@ def settings(cache: Path, log: Path, proxy: str | None) -> str:
         "SocketPath": CACHER_CONFIG / "socket",
         "PassThroughPattern": ".*",
         "ExThreshold": 30,
+        # A mirror may have a port of its own.
+        "AllowUserPorts": 0,
         # Its web page is of no use here.
         "ReportPage": "",
     }

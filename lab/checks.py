@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 from lab import archive
-from lab.config import BRIDGE, CACHE, CACHER_PORT, GATEWAY, NETWORK, PVE_PORT, REPO_PORT, STATE, LabError
+from lab.config import BRIDGE, CACHE, CACHER_PORT, GATEWAY, NAME, NETWORK, PVE_PORT, REPO_PORT, STATE, LabError
+from lab.machine import own_cgroups, systemd_runs_this_machine
 from lab.system import attempt, filesystem, mounts, run
 
 # command: the Debian package that brings it
@@ -122,6 +123,15 @@ def can_boot() -> None:
                 )
     finally:
         shutil.rmtree(base, ignore_errors=True)
+    if systemd_runs_this_machine():
+        return  # it makes the cgroups
+    for tree in [group.parent.parent for group in own_cgroups("check")]:
+        probe = tree / f"{NAME}-check"
+        try:
+            probe.mkdir(exist_ok=True)
+            probe.rmdir()
+        except OSError as error:
+            raise LabError(f"this machine cannot boot test machines because {tree} is not writable; {HINT}") from error
 
 
 def packages() -> None:

@@ -222,7 +222,16 @@ class Machine:
         return "rebooting" if self.power else "stopped"
 
     async def loop(self) -> None:
-        """Run nspawn, again after every reboot, until the host powers off."""
+        """Run the host until it powers off; what keeps it from running is told to whoever waits for it."""
+        try:
+            await self.boot_and_reboot()
+        except OSError as error:
+            self.trouble = str(error)
+        self.power = False
+        self.changed(self)
+
+    async def boot_and_reboot(self) -> None:
+        """Run nspawn, again after every reboot."""
         while True:
             await asyncio.to_thread(network.forget_cable, self.host.name)
             if not systemd_runs_this_machine():
@@ -243,8 +252,6 @@ class Machine:
                 break
         if status not in (0, REBOOT) and self.power:
             self.trouble = f"systemd-nspawn ended with status {status}"
-        self.power = False
-        self.changed(self)
 
     async def keep_cut(self) -> None:
         """A reboot plugs in a new cable; one that was cut stays cut. nspawn switches it on itself, at its start."""

@@ -103,7 +103,11 @@ def build(distro: Distro, archive: Archive) -> Path:
     aside = target.with_name(f"{distro.name}.building")
     log = aside.with_name(f"{distro.name}.log")
     aside.parent.mkdir(parents=True, exist_ok=True)
+    # What a killed mmdebstrap leaves in its temporary folder goes with the next build or with the cache.
+    temporary = aside.with_name("tmp")
     remove_tree(aside)
+    remove_tree(temporary)
+    temporary.mkdir(mode=0o700)
     words = [
         # In namespaces of its own: a build that is killed leaves neither a process nor a mount, and what it mounts
         # (the machine's own /sys and /dev/shm among it) never shows in the machine's tree.
@@ -114,7 +118,7 @@ def build(distro: Distro, archive: Archive) -> Path:
         "--dpkgopt=force-unsafe-io",
         distro.suite, str(aside), f"deb [signed-by={KEYRING}] {archive.main} {distro.suite} main",
     ]  # fmt: skip
-    env = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+    env = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(temporary)}
     with log.open("wb") as out:
         process = subprocess.Popen(
             words,
@@ -128,6 +132,7 @@ def build(distro: Distro, archive: Archive) -> Path:
             said = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("E:")]
             cause = said[0] if said else "(no error line)"
             raise LabError(f"building the root of {distro.title} failed; {log} says: {cause}")
+    remove_tree(temporary)
     finish(aside)
     # Access by root alone: the root holds set-uid programs that get no updates.
     aside.parent.chmod(0o700)

@@ -110,7 +110,7 @@ class Supervisor:
         print(f"{what} {json.dumps(request)}", flush=True)
         try:
             return {"result": await commands[what](**request)}
-        except LabError as error:
+        except (LabError, OSError) as error:
             return {"error": str(error)}
 
     def pick(self, hosts: list[str]) -> list[Machine]:
