@@ -486,7 +486,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if not found:
             self.display.warning(
                 "Proxmox VE shows this user no guest at all. Most often the token has no rights of its own. Remedy:"
-                " pveum acl modify /vms --tokens 'USER@REALM!TOKEN' --roles PVEAuditor (it has VM.Audit, on Proxmox VE 8"
+                " pveum acl modify /vms --tokens 'USER@REALM!TOKEN' --roles PVEAuditor (with VM.Audit, on Proxmox VE 8"
                 " and 9); a new right needs some seconds."
             )
         elif not kept:

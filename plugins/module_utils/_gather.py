@@ -26,9 +26,7 @@ AUDIT = "give the token VM.Audit on /vms or on the guest's pool (Proxmox VE 8 an
 AGENT_AUDIT = (
     "give the token VM.GuestAgent.Audit (Proxmox VE 9) or VM.Monitor (Proxmox VE 8) on /vms; a new right needs seconds"
 )
-START_AGENT = (
-    "install and start qemu-guest-agent in the guest, then stop and start the VM, or give it a static ipconfig0"
-)
+START_AGENT = "install qemu-guest-agent in the guest, then stop and start the VM, or give it a static ipconfig0"
 
 
 @dataclass
@@ -62,7 +60,9 @@ def gather(
     """
     for guest in guests:
         if guest.node in offline:
-            guest.problems.append(Problem(f"its node {guest.node} is offline", "start it, or run pvecm status on another node"))
+            guest.problems.append(
+                Problem(f"its node {guest.node} is offline", "start it, or run pvecm status on another node")
+            )
         elif not guest.row.get("name"):
             guest.problems.append(Problem("Proxmox VE does not tell its name yet", "run again in 10 seconds"))
     reachable = [guest for guest in guests if guest.node not in offline]

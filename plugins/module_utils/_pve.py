@@ -45,8 +45,9 @@ except ImportError as exc:
 
 # A connection is there quickly or not at all; s.
 CONNECT_TIMEOUT = 5.0
-# With no answer at all for so long, more agents are asked at the same time; s.
-STALL = 0.5
+# After this part of the patience without any answer, twice as many guests are asked at the same time.
+STALL = 0.05
+MOST_THREADS = 256
 # 595 and 596: pveproxy could not reach the node (pve-http-server, AnyEvent codes).
 NODE_DOWN = (595, 596)
 RETRIED = (502, 503, 504)
@@ -521,23 +522,22 @@ class _Crew:
     def run(self) -> dict[str, Reply]:
         """All replies; those that did not come in time are failures."""
         replies: dict[str, Reply] = {}
-        left = self.patience
-        self._hire()
-        while len(replies) < len(self.calls):
+        pause = None if self.patience is None else self.patience * STALL
+        stalls = 0
+        self._hire(self.client.settings.concurrency)
+        while len(replies) < len(self.calls) and stalls * STALL < 1:
             try:
-                path, reply = self.done.get(timeout=None if left is None else min(STALL, left))
+                path, reply = self.done.get(timeout=pause)
                 replies[path] = reply
             except queue.Empty:
                 # Nobody answered for a while: ask those who wait behind the silent ones, too.
-                left -= min(STALL, left)
-                if left <= 0:
-                    break
-                self._hire()
+                stalls += 1
+                self._hire(self.threads)
         late = Reply(failure=Failure("timeout", f"no answer within {self.timeout:g} s"))
         return {call.path: replies.get(call.path, late) for call in self.calls}
 
-    def _hire(self) -> None:
-        for _ in range(min(self.client.settings.concurrency, len(self.calls) - self.threads)):
+    def _hire(self, count: int) -> None:
+        for _ in range(min(count, len(self.calls) - self.threads, MOST_THREADS - self.threads)):
             threading.Thread(target=self._work, daemon=True).start()
             self.threads += 1
 
