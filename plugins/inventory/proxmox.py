@@ -75,7 +75,8 @@ options:
   validate_certs:
     description:
       - Whether the server's certificate is checked. With O(ca_path) or O(fingerprint) there is no need for V(false).
-    type: bool
+      - A text that is no truth value is refused; as a boolean it would silently mean V(false).
+    type: raw
     default: true
     env:
       - name: PROXMOX_VALIDATE_CERTS

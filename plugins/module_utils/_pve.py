@@ -12,6 +12,7 @@ past any pinned certificate, and has one timeout for everything (proxmoxer 2.3.0
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import queue
 import re
@@ -41,7 +42,7 @@ try:
     MISSING = ""
 except ImportError as exc:
     MISSING = str(exc)
-    ProxmoxHTTPAuthBase = ProxmoxHttpSession = HTTPAdapter = object
+    JsonSerializer = ProxmoxHTTPAuthBase = ProxmoxHttpSession = HTTPAdapter = object
 
 # A connection is there quickly or not at all; s.
 CONNECT_TIMEOUT = 5.0
@@ -203,8 +204,8 @@ def parse_endpoint(url: str) -> str:
     Proxmox VE speaks TLS only, so ``http://`` becomes ``https://`` and no secret travels in the clear. A URL without a
     port means 443, as everywhere; a plain host name means 8006.
     """
+    bare = "://" not in url
     text = url.strip().rstrip("/")
-    bare = "://" not in text
     try:
         parts = urlsplit(f"https://{text}" if bare else text)
         port = parts.port
@@ -299,6 +300,26 @@ class _Session(ProxmoxHttpSession):
         # A redirect would carry a question to a place that nobody named.
         kwargs.update(timeout=self.timeouts, allow_redirects=False)
         return super().request(method, url, **kwargs)
+
+
+class _Serializer(JsonSerializer):
+    """Takes nothing for an answer that is none.
+
+    proxmoxer's own gives a web page with status 200 as ``{"errors": b"<html>"}``, and stumbles over JSON that is no
+    object with ``data``.
+    """
+
+    def loads(self, response: Any) -> Any:
+        """The data of an answer, None where there is none."""
+        try:
+            answer = json.loads(response.content.decode("utf-8"))
+        except ValueError:
+            return None
+        return answer.get("data") if isinstance(answer, dict) else None
+
+    def loads_errors(self, response: Any) -> Any:
+        """The messages about single parameters, which a GET without parameters does not get."""
+        return None
 
 
 class Client:
@@ -448,7 +469,7 @@ class Client:
 
     def _send(self, session: _Session, method: Any) -> Reply:
         base = f"{self.settings.endpoints[self._endpoint]}/api2/json"
-        resource = ProxmoxResource(base_url=base, session=session, serializer=JsonSerializer())
+        resource = ProxmoxResource(base_url=base, session=session, serializer=_Serializer())
         try:
             data = method(resource)
         except ResourceException as exc:
@@ -459,11 +480,7 @@ class Client:
             return Reply(failure=Failure("timeout", f"no answer within {session.timeouts[1]:g} s"))
         except (requests.exceptions.RequestException, ValueError) as exc:  # ValueError: a host name that is none
             return Reply(failure=Failure("network", _network_text(exc)))
-        except (AttributeError, KeyError, TypeError):
-            # proxmoxer takes any JSON for an object with "data".
-            return Reply(failure=Failure("not_json", "JSON that no Proxmox VE gives"))
-        if data is None or (isinstance(data, dict) and isinstance(data.get("errors"), bytes)):
-            # A redirect gives None, a page that is no JSON {"errors": b"<html>"}, both without an error.
+        if data is None:  # a redirect, or a page that is not the API's
             return Reply(failure=Failure("not_json", "a web page instead of the API"))
         return Reply(data=data)
 

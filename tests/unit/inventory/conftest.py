@@ -66,7 +66,7 @@ class Result:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def spoken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The warnings of this test."""
     lines: list[str] = []
     monkeypatch.setattr(Display, "warning", lambda _self, msg, **_options: lines.append(str(msg)))
@@ -74,7 +74,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def parse(tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def parse(tmp_path: Path, spoken: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Parse a configuration as Ansible does; errors are raised."""
     for name in ("URL", "USER", "TOKEN_ID", "TOKEN_SECRET", "PASSWORD", "CA_PATH", "FINGERPRINT", "VALIDATE_CERTS"):
         monkeypatch.delenv(f"PROXMOX_{name}", raising=False)
@@ -85,11 +85,11 @@ def parse(tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> C
         data = data or InventoryData()
         plugin = inventory_loader.get("homelab.patching.proxmox")
         assert plugin.verify_file(str(path))
-        del told[:]
+        del spoken[:]
         plugin.parse(data, DataLoader(), str(path), cache=cache)
         plugin.update_cache_if_changed() if options.get("cache") else None
         data.reconcile_inventory()
-        return Result(data, list(told))
+        return Result(data, list(spoken))
 
     return run
 
@@ -164,16 +164,16 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-def serve(folder: Path) -> tuple[Web, ThreadingHTTPServer]:
+def serve(folder: Path, host: str = "127.0.0.1") -> tuple[Web, ThreadingHTTPServer]:
     """Start a `Web` with a certificate of its own."""
-    cert, key, der = make_cert(str(folder), hosts=("127.0.0.1",))
+    cert, key, der = make_cert(str(folder))
     web = Web(cafile=cert, certificate=der)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"web": web}))
+    server = ThreadingHTTPServer((host, 0), type("Handler", (_Handler,), {"web": web}))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     server.handle_error = lambda *_args: None  # type: ignore[method-assign]
-    web.url = f"https://127.0.0.1:{server.server_address[1]}"
+    web.url = f"https://{host}:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return web, server
 
