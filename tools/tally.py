@@ -13,7 +13,8 @@ def main() -> None:
         skipped = int(suite.get("skipped"))
         failed = int(suite.get("failures")) + int(suite.get("errors"))
         passed = int(suite.get("tests")) - skipped - failed
-        total = {"passed": total["passed"] + passed, "failed": total["failed"] + failed, "skipped": total["skipped"] + skipped}
+        for name, count in {"passed": passed, "failed": failed, "skipped": skipped}.items():
+            total[name] += count
         print(f"{path.stem:<8} {passed} passed, {failed} failed, {skipped} skipped, {float(suite.get('time')):.0f} s")
         for case in suite.iter("testcase"):
             for reason in case.iter("skipped"):

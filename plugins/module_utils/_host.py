@@ -161,6 +161,25 @@ def running_kernel() -> dict:
     return {"release": run(["uname", "-r"]).stdout.strip(), "version": run(["uname", "-v"]).stdout.strip()}
 
 
+def mapped_packages(services: tuple) -> list:
+    """Packages whose libraries the main processes of these services have in memory.
+
+    :param services: names of units.
+    """
+    libraries = set()
+    for service in services:
+        pid = run(["systemctl", "show", "-p", "MainPID", "--value", service]).stdout.strip()
+        for line in read(f"/proc/{pid}/maps").splitlines():
+            path = line.partition("/")[1] + line.partition("/")[2]
+            if ".so" in path:
+                # Before Debian 13 dpkg knows libraries by their names from before the merge of /usr.
+                libraries |= {path, path.removeprefix("/usr")}
+    if not libraries:
+        return []
+    found = run(["dpkg-query", "-S", *sorted(libraries)])
+    return sorted({line.rpartition(": ")[0] for line in found.stdout.splitlines() if ": " in line})
+
+
 def ephemeral_ports() -> tuple[int, int]:
     """First and last port of ``net.ipv4.ip_local_port_range``."""
     first, last = (read("/proc/sys/net/ipv4/ip_local_port_range") or "32768 60999").split()

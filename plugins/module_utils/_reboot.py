@@ -13,12 +13,10 @@ from collections.abc import Callable
 
 # Services that keep running on replaced libraries until the machine restarts: restarting them on a live system
 # breaks it, so needrestart only ever lists them.
-_REBOOT_SERVICES = ("dbus.service", "dbus-broker.service", "systemd-manager")
+REBOOT_SERVICES = ("dbus.service", "dbus-broker.service")
 
-# An upgrade of one of these ends in a reboot on a stock system. The decision itself is taken after the upgrade.
-_REBOOT_PACKAGES = re.compile(
-    r"^(linux-image-.*|libc6|dbus|dbus-daemon|dbus-broker|libdbus-1-3|libsystemd0|systemd|intel-microcode|amd64-microcode)$"
-)
+# Their own scripts ask for a reboot. The decision itself is taken after the upgrade.
+_REBOOT_PACKAGES = re.compile(r"^(linux-image-.*|dbus|dbus-daemon|dbus-broker|intel-microcode|amd64-microcode)$")
 
 _FLAVOUR = re.compile(r"^\d+(?:\.\d+)*(?:\+[^-]+)?(?:-(?:rc\d+|\d+(?:\.\d+)*))*-?(?P<flavour>[a-z].*)?$")
 
@@ -97,13 +95,21 @@ def reboot_reasons(flagged_by: list | None, kernel: str | None, needrestart: dic
     elif needrestart and needrestart["kernel_status"] in (2, 3):
         reasons.append(f"needrestart expects kernel {needrestart['kernel_expected']}")
     if needrestart:
-        stale = [service for service in needrestart["services"] if service in _REBOOT_SERVICES]
+        stale = [service for service in needrestart["services"] if service in REBOOT_SERVICES]
         if stale:
             reasons.append(f"{', '.join(stale)} runs replaced libraries")
     return reasons
 
 
-def predicted_reasons(package_names: list) -> list:
-    """Why an upgrade of these packages is expected to end in a reboot."""
-    names = sorted({name for name in package_names if _REBOOT_PACKAGES.match(name.partition(":")[0])})
-    return [f"{', '.join(names)} will be upgraded"] if names else []
+def predicted_reasons(upgrades: list, in_memory: list) -> list:
+    """Why an upgrade of these packages is expected to end in a reboot.
+
+    :param upgrades: names of the packages.
+    :param in_memory: names of the packages whose libraries one of `REBOOT_SERVICES` has in memory.
+    """
+    own = {name.partition(":")[0] for name in upgrades}
+    libraries = own & {name.partition(":")[0] for name in in_memory}
+    asking = {name for name in own if _REBOOT_PACKAGES.match(name)}
+    return [f"{name} will be upgraded" for name in sorted(asking)] + [
+        f"dbus runs {name}" for name in sorted(libraries - asking)
+    ]

@@ -75,7 +75,7 @@ def lines(summary: Mapping) -> list:
         rebooted = "yes" if entry["boot_id"]["after"] not in (None, entry["boot_id"]["before"]) else "-"
         seconds = entry["seconds"]
         note = entry["reason"] + (f" -> {entry['remedy']}" if entry["remedy"] else "")
-        if not note and entry["packages"]:
+        if not note and seconds:
             note = ", ".join(f"{step} {seconds[step]:.0f} s" for step in seconds)
         rows.append([host, entry["result"], str(len(entry["packages"]) or "-"), rebooted, note])
     counts = ", ".join(f"{count} {result}" for result, count in sorted(summary["counts"].items()))

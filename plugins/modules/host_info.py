@@ -106,7 +106,14 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from ..module_utils import _host, _upgrade
 from ..module_utils._errors import PatchingError
 from ..module_utils._health import listeners
-from ..module_utils._reboot import kernel_outdated, newest_kernel, parse_needrestart, predicted_reasons, reboot_reasons
+from ..module_utils._reboot import (
+    REBOOT_SERVICES,
+    kernel_outdated,
+    newest_kernel,
+    parse_needrestart,
+    predicted_reasons,
+    reboot_reasons,
+)
 
 try:
     import apt_pkg
@@ -179,6 +186,13 @@ def _reboot_required() -> tuple[dict, list]:
     )
 
 
+def _expected(upgrades: list) -> list:
+    """Why a reboot is to be expected after the upgrade."""
+    if not upgrades:
+        return []
+    return predicted_reasons([item["name"] for item in upgrades], _host.mapped_packages(REBOOT_SERVICES))
+
+
 def assess(upgrade: str, lists: dict) -> dict:
     """The assessment of this host; see RETURN."""
     unfit = _unfit()
@@ -220,7 +234,7 @@ def assess(upgrade: str, lists: dict) -> dict:
         "reboot": {
             "required": bool(reasons),
             "reasons": reasons,
-            "expected": predicted_reasons([item["name"] for item in upgrades]),
+            "expected": _expected(upgrades),
         },
         "unfit": unfit,
         "baseline": {"failed_units": _host.failed_units(), "listeners": sorted(ports)},

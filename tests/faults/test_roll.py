@@ -3,8 +3,6 @@
 from tests.faults.conftest import at
 from tests.support import lab, pending, state
 
-ORDER = {"patching_hosts": "web1:db1:app1"}
-
 
 def results(played):
     return {host: entry["result"] for host, entry in played.report["hosts"].items()}
@@ -15,7 +13,7 @@ def test_a_host_of_wave_2_is_cut_off(fresh, run):
     fresh("web1", "db1", "app1")
     before = {host: state(host) for host in ("web1", "db1", "app1")}
 
-    played = run("patch", moments=[at("db1", "Upgrade", "cut", "db1")])
+    played = run("patch", moments=[at("db1", "Upgrade", "cut", "db1")], policy={"patching_reconnect_timeout": 10})
 
     assert played.status != 0
     assert "Report of run" in played.output

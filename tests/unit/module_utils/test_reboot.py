@@ -106,14 +106,14 @@ def test_reboot_reasons(flagged, outdated, needrestart, expected):
 
 
 @pytest.mark.parametrize(
-    ("packages", "expected"),
+    ("upgrades", "in_memory", "expected"),
     [
-        (["curl", "libcurl4"], []),
-        (["libc6", "curl"], ["libc6 will be upgraded"]),
-        (["libc6:amd64", "libc6"], ["libc6, libc6:amd64 will be upgraded"]),
-        (["linux-image-6.1.0-40-amd64"], ["linux-image-6.1.0-40-amd64 will be upgraded"]),
-        (["libc6-dev", "linux-libc-dev"], []),
+        (["curl", "libcurl4"], ["libc6:amd64"], []),
+        (["libc6", "curl"], ["libc6:amd64"], ["dbus runs libc6"]),
+        (["libc6:amd64", "dbus"], ["libc6:amd64", "dbus"], ["dbus will be upgraded", "dbus runs libc6"]),
+        (["linux-image-6.1.0-40-amd64"], [], ["linux-image-6.1.0-40-amd64 will be upgraded"]),
+        (["libc6-dev", "linux-libc-dev"], ["libc6:amd64"], []),
     ],
 )
-def test_predicted_reasons(packages, expected):
-    assert predicted_reasons(packages) == expected
+def test_predicted_reasons(upgrades, in_memory, expected):
+    assert predicted_reasons(upgrades, in_memory) == expected
