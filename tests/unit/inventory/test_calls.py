@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleParserError
+from ansible_collections.homelab.patching.plugins.module_utils import _pve
 
 STATIC = {"net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "ipconfig0": "ip=192.0.2.5/24"}
 DYNAMIC = {"net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "ipconfig0": "ip=dhcp", "agent": "1"}
@@ -180,6 +181,17 @@ def test_hung_agents_together_delay_by_one_deadline(parse, pve, options):
 
 
 @pytest.mark.fakepve(time_scale=0.4)
+def test_hung_agents_beyond_all_threads_cost_no_more(parse, pve, options, monkeypatch):
+    monkeypatch.setattr(_pve, "MOST_THREADS", 4)
+    add(pve, 100, 12, DYNAMIC)
+    for vm in pve.vms:
+        vm.agent_hangs = True
+    began = time.monotonic()
+    assert len(parse({**options, "agent_timeout": 1, "concurrency": 4}).members("proxmox_no_address")) == 12
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.fakepve(time_scale=0.4)
 def test_a_hung_node_costs_one_deadline_and_its_guests_stay(parse, pve, options):
     add(pve, 100, 12, STATIC, node="pve2")
     add(pve, 200, 2, STATIC)
@@ -201,6 +213,15 @@ def test_a_broken_gateway_is_asked_again(parse, pve, options, calls):
 
 
 def test_refused_credentials_are_tried_once(parse, pve, options, calls):
+    # A wrong password at every node of a cluster is how accounts get locked.
+    nodes = [pve.url, pve.url.replace("127.0.0.1", "localhost")]
     with pytest.raises(AnsibleParserError):
-        parse({**options, "token_secret": "wrong"})
+        parse({**options, "endpoints": nodes, "token_secret": "wrong"})
     assert len(calls()) == 1
+
+
+def test_one_login_is_enough_when_the_listing_has_to_be_repeated(parse, pve, options, calls):
+    add(pve, 100, 1, STATIC)
+    pve.fail("GET", "/cluster/resources", 503, "busy", times=1)
+    parse({**options, "user": "root@pam", "password": "secret", "token_id": None, "token_secret": None})
+    assert calls().count("POST /access/ticket") == 1
