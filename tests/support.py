@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import testinfra
+import testinfra.host
+
 CHECKOUT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
@@ -87,6 +90,18 @@ def lab_env() -> dict[str, str]:
     return {name: shlex.split(value)[0] for name, _equals, value in (line.partition("=") for line in lines) if name}
 
 
+def administrator(name: str) -> testinfra.host.Host:
+    """A machine as its administrator reaches it: over ssh, with sudo."""
+    address = next(host["address"] for host in json.loads(lab("status", "--json"))["hosts"] if host["name"] == name)
+    env = lab_env()
+    return testinfra.get_host(
+        f"ssh://{env['ANSIBLE_REMOTE_USER']}@{address}",
+        ssh_identity_file=env["ANSIBLE_PRIVATE_KEY_FILE"],
+        ssh_extra_args=env["ANSIBLE_SSH_COMMON_ARGS"],
+        sudo=True,
+    )
+
+
 @dataclass
 class State:
     """What a machine says of itself, asked from outside."""
@@ -94,6 +109,7 @@ class State:
     boot_id: str
     packages: dict[str, str]
     wants_reboot: bool
+    manual: list[str]
     leftovers: list[str]
 
 
@@ -105,14 +121,15 @@ def state(host: str) -> State:
         f"cat /proc/sys/kernel/random/boot_id; echo {separator};"
         f"dpkg-query -W -f '${{binary:Package}} ${{Version}}\\n'; echo {separator};"
         f"test -e /run/reboot-required && echo yes; echo {separator};"
+        f"apt-mark showmanual; echo {separator};"
         "ls -d /var/lib/homelab-patching/claim.json /var/lib/homelab-patching/hold-until"
         " /var/lib/homelab-patching/upgrade.json /etc/systemd/system/apt-daily*.d 2>/dev/null;"
         "systemctl list-units --all --plain --no-legend 'homelab-patching*'",
         check=False,
     )
-    boot_id, packages, flag, leftovers = (part.strip() for part in text.split(separator))
+    boot_id, packages, flag, manual, leftovers = (part.strip() for part in text.split(separator))
     versions = dict(line.split(" ", 1) for line in packages.splitlines())
-    return State(boot_id, versions, flag == "yes", leftovers.splitlines())
+    return State(boot_id, versions, flag == "yes", manual.splitlines(), leftovers.splitlines())
 
 
 def pending(host: str) -> list[str]:

@@ -21,8 +21,8 @@ description:
     C(docs/inventory.md) of the collection.
   - The file must end in C(proxmox.yml) or C(proxmox.yaml).
 requirements:
-  - requests
-  - proxmoxer >= 2.2.0
+  - proxmoxer >= 2.0.0
+  - urllib3 >= 1.26
 extends_documentation_fragment:
   - ansible.builtin.constructed
   - ansible.builtin.inventory_cache
@@ -82,8 +82,8 @@ options:
       - name: PROXMOX_VALIDATE_CERTS
   ca_path:
     description:
-      - File with the CA certificate of the cluster (C(/etc/pve/pve-root-ca.pem) on a node), or a directory made with
-        C(openssl rehash). A relative path starts at the directory of this file.
+      - File with the CA certificate of the cluster (C(/etc/pve/pve-root-ca.pem) on a node), or a directory with
+        such files. A relative path starts at the directory of this file.
     type: str
     env:
       - name: PROXMOX_CA_PATH
@@ -505,7 +505,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _filter(self, guests: list[_guests.Guest]) -> list[_guests.Guest]:
         """Those for which every filter is true. What cannot be decided is left out: a typo must not patch a host."""
-        kept, failed = [], {}
+        if not self.get_option("filters"):
+            return guests
+        kept: list[_guests.Guest] = []
+        failed: dict[_guests.Problem, list[_guests.Guest]] = {}
         for guest in guests:
             variables = self._variables(guest)
             for expression in self.get_option("filters"):
@@ -555,8 +558,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
 
     def _wanted_names(self, guests: list[_guests.Guest]) -> dict[int, str]:
-        wanted = {}
-        for guest in guests:
+        wanted: dict[int, str] = {}
+        for guest in guests if self.get_option("hostnames") else ():
             variables = self._variables(guest)
             for expression in self.get_option("hostnames"):
                 try:

@@ -110,7 +110,7 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
         if not expired(claim, host["clock"]) and claim.get("run") not in dead_runs:
             remedy = f"wait for that run; if it is known to be dead: -e patching_takeover={claim.get('run')}"
             return {**entry, "result": "refused", "reason": f"claimed by {describe(claim)}", "remedy": remedy}
-        steps.append({"step": "recover", "why": f"what {describe(claim)} left"})
+        steps.append({"step": "recover", "why": f"left by run {claim.get('run')}"})
         entry["takeover"] = [claim.get("run")]
 
     upgrades = host["upgrades"] if mode == "patch" else []

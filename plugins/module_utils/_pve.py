@@ -5,8 +5,9 @@
 
 This module util is PRIVATE to the collection.
 
-It is built from proxmoxer's parts and not from its ``ProxmoxAPI``, which logs in once for each object, sends that login
-past any pinned certificate, and has one timeout for everything (proxmoxer 2.3.0, backends/https.py).
+It is proxmoxer's resources over a transport of its own. proxmoxer's ``ProxmoxAPI`` logs in once for each object, sends
+that login past any pinned certificate, and has one timeout for everything (proxmoxer 2.3.0, backends/https.py); and
+requests, below it, reads all CA certificates anew for each connection, which took half of the time.
 """
 
 from __future__ import annotations
@@ -20,29 +21,21 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Mapping
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ._errors import PatchingError
 
 try:
-    # requests first: without it proxmoxer's backend ends the process (sys.exit).
-    import requests
-    from proxmoxer.backends.https import (
-        JsonSerializer,
-        ProxmoxHTTPApiTokenAuth,
-        ProxmoxHTTPAuthBase,
-        ProxmoxHttpSession,
-    )
+    import urllib3
     from proxmoxer.core import ProxmoxResource, ResourceException
-    from requests.adapters import HTTPAdapter
 
     MISSING = ""
 except ImportError as exc:
     MISSING = str(exc)
-    JsonSerializer = ProxmoxHTTPAuthBase = ProxmoxHttpSession = HTTPAdapter = object
 
 # A connection is there quickly or not at all; s.
 CONNECT_TIMEOUT = 5.0
@@ -155,6 +148,9 @@ def parse_settings(options: Mapping[str, Any]) -> Settings:
     if bool(token_id) != bool(token_secret):
         missing = "token_secret" if token_id else "token_id"
         raise PatchingError(f"{missing}: missing; a token has both.", f"Set {missing}, or PROXMOX_{missing.upper()}.")
+    for name, text in (("user", user), ("token_id", token_id), ("token_secret", token_secret)):
+        if not re.fullmatch(r"[!-~]*", text):
+            raise PatchingError(f"{name}: has a blank or a character that is not ASCII inside.", "Copy it again.")
     if not token_id and not password:
         raise PatchingError("No credentials.", "Set token_id and token_secret (better), or password.")
     urls = options.get("endpoints") or [options.get("url")]
@@ -230,7 +226,7 @@ def parse_fingerprint(text: str) -> str:
 
 
 def _verify(validate: Any, ca_path: str) -> bool | str:
-    """What requests calls ``verify``; a path wins over the environment (REQUESTS_CA_BUNDLE), False over both."""
+    """Whether and against what certificates are checked; a path wins over the environment, False over both."""
     if isinstance(validate, str):
         words = {
             "true": True,
@@ -252,57 +248,56 @@ def _verify(validate: Any, ca_path: str) -> bool | str:
     if not ca_path:
         return True
     path = os.path.expanduser(ca_path)
-    if os.path.isdir(path):
-        # OpenSSL looks a CA up by the hash of its name, and finds nothing in a directory without such names.
-        if not any(re.fullmatch(r"[0-9a-f]{8}\.\d+", name) for name in os.listdir(path)):
-            raise PatchingError(
-                f"ca_path: the directory {path} has no hashed certificates.", f"Run openssl rehash {path}"
-            )
-    elif not os.path.isfile(path):
+    if not os.path.exists(path):
         raise PatchingError(f"ca_path: {path} does not exist.", "Copy /etc/pve/pve-root-ca.pem of a node there.")
     return path
+
+
+def tls_context(verify: bool | str) -> ssl.SSLContext:
+    """How servers are checked.
+
+    :param verify: see `Settings`; True takes REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, else the system's certificates.
+    :raises PatchingError: there is no certificate where one should be.
+    """
+    if verify is False:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    path = verify if isinstance(verify, str) else ""
+    if verify is True:
+        path = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or ""
+        if not path:
+            return _lenient(ssl.create_default_context())
+    context = _lenient(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    files = [path]
+    if os.path.isdir(path):
+        context.load_verify_locations(capath=path)
+        files = [os.path.join(path, name) for name in sorted(os.listdir(path)) if name.endswith((".pem", ".crt"))]
+    loaded = 0
+    for name in files:
+        try:
+            context.load_verify_locations(cafile=name)
+            loaded += 1
+        except (ssl.SSLError, OSError):
+            continue
+    if not loaded and not (os.path.isdir(path) and any(re.fullmatch(r"[0-9a-f]{8}\.\d+", n) for n in os.listdir(path))):
+        raise PatchingError(
+            f"ca_path: {path} holds no certificate in PEM form.", "Copy /etc/pve/pve-root-ca.pem of a node there."
+        )
+    return context
+
+
+def _lenient(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Without the strictness that is on from Python 3.13: the CA that Proxmox VE makes has no key usage extension."""
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 # --- Client ---------------------------------------------------------------------------------------------------------
 
 
-class _PinnedAdapter(HTTPAdapter):
-    """Takes a server only if its certificate has the fingerprint, by a proxy too."""
-
-    def __init__(self, fingerprint: str) -> None:
-        self.fingerprint = fingerprint
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, assert_fingerprint=self.fingerprint, **kwargs)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, assert_fingerprint=self.fingerprint, **kwargs)
-
-
-class _TicketAuth(ProxmoxHTTPAuthBase):
-    """A login that was made once and is used by all sessions."""
-
-    def __init__(self, ticket: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.ticket = ticket
-
-    def get_cookies(self) -> Any:
-        return requests.cookies.cookiejar_from_dict({"PVEAuthCookie": self.ticket})
-
-
-class _Session(ProxmoxHttpSession):
-    """A session whose timeout can differ from call to call."""
-
-    timeouts: tuple[float, float] = (CONNECT_TIMEOUT, 10.0)
-
-    def request(self, method: str, url: str, **kwargs: Any) -> Any:
-        # A redirect would carry a question to a place that nobody named.
-        kwargs.update(timeout=self.timeouts, allow_redirects=False)
-        return super().request(method, url, **kwargs)
-
-
-class _Serializer(JsonSerializer):
+class _Serializer:
     """Takes nothing for an answer that is none.
 
     proxmoxer's own gives a web page with status 200 as ``{"errors": b"<html>"}``, and stumbles over JSON that is no
@@ -312,7 +307,7 @@ class _Serializer(JsonSerializer):
     def loads(self, response: Any) -> Any:
         """The data of an answer, None where there is none."""
         try:
-            answer = json.loads(response.content.decode("utf-8"))
+            answer = json.loads(response.content)
         except ValueError:
             return None
         return answer.get("data") if isinstance(answer, dict) else None
@@ -320,6 +315,73 @@ class _Serializer(JsonSerializer):
     def loads_errors(self, response: Any) -> Any:
         """The messages about single parameters, which a GET without parameters does not get."""
         return None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What proxmoxer wants to know of an answer."""
+
+    status_code: int
+    reason: str
+    content: bytes
+
+
+class _Transport:
+    """The connections to one endpoint; its threads share them and the certificates that were read once."""
+
+    def __init__(self, endpoint: str, context: ssl.SSLContext, fingerprint: str, most: int) -> None:
+        options: dict[str, Any] = {"ssl_context": context, "num_pools": 1, "maxsize": most}
+        if fingerprint:
+            options["assert_fingerprint"] = fingerprint
+            options["assert_hostname"] = False
+        proxy = _proxy(endpoint)
+        if proxy:
+            parts = urlsplit(proxy)
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+            options["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=login) if login else {}
+            self.pools = urllib3.ProxyManager(proxy, **options)
+        else:
+            self.pools = urllib3.PoolManager(**options)
+        if context.verify_mode == ssl.CERT_NONE:
+            # Said by validate_certs: false, or checked by the fingerprint.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    def session(self, headers: Mapping[str, str], timeout: float) -> _Session:
+        """Something that asks with these headers and this patience."""
+        return _Session(self.pools, {"Accept": "application/json", **headers}, timeout)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """What proxmoxer sends its requests with."""
+
+    pools: Any
+    headers: Mapping[str, str]
+    timeout: float
+
+    def request(self, method: str, url: str, data: Any = None, params: Any = None) -> _Answer:
+        """One request. A redirect is not followed: it would carry a secret to a place that nobody named."""
+        answer = self.pools.request(
+            method,
+            url,
+            fields=data or params or None,
+            headers=self.headers,
+            timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, self.timeout), read=self.timeout),
+            retries=False,
+            redirect=False,
+            **({"encode_multipart": False} if data else {}),
+        )
+        return _Answer(answer.status, answer.reason or "", answer.data)
+
+
+def _proxy(endpoint: str) -> str:
+    """The proxy that the environment names for an endpoint (HTTPS_PROXY, NO_PROXY)."""
+    host = urlsplit(endpoint).netloc
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get("https") or proxies.get("all") or ""
+    if not proxy or urllib.request.proxy_bypass(host):
+        return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 class Client:
@@ -339,7 +401,8 @@ class Client:
         self.asked = False
         self._endpoint = 0
         self._ticket = ""
-        self._sessions: queue.LifoQueue[_Session] = queue.LifoQueue()
+        self._context: ssl.SSLContext | None = None
+        self._transport: _Transport | None = None
 
     def listing(self) -> list[dict[str, Any]]:
         """All nodes, guests and pools that the user may see, in one call.
@@ -353,8 +416,8 @@ class Client:
             return stored.data
         if MISSING:
             raise PatchingError(
-                f"The inventory plugin needs the Python packages requests and proxmoxer: {MISSING}.",
-                "Install them for the Python that runs Ansible: pip install proxmoxer requests",
+                f"The inventory plugin needs the Python packages proxmoxer and urllib3: {MISSING}.",
+                "Install them for the Python that runs Ansible: pip install proxmoxer urllib3",
             )
         failures: dict[str, Failure] = {}
         for attempt in range(self.settings.retries + 1):
@@ -403,28 +466,26 @@ class Client:
 
     def _connect(self) -> Reply:
         """Log in where that is needed, and read the listing."""
-        self._sessions = queue.LifoQueue()
+        if self._context is None:
+            # A pinned certificate is checked by its fingerprint, whoever signed it.
+            self._context = tls_context(False if self.settings.fingerprints else self.settings.verify)
+        pins = self.settings.fingerprints
+        self._transport = _Transport(
+            self.settings.endpoints[self._endpoint], self._context, pins[self._endpoint] if pins else "", MOST_THREADS
+        )
         if not self.settings.token_id and not self._ticket:
             failure = self._login()
             if failure:
                 return Reply(failure=failure)
-        session = self.session()
-        reply = self.ask(session, Call(LISTING), self.settings.api_timeout)
-        self.give_back(session)
+        reply = self.ask(Call(LISTING), self.settings.api_timeout)
         self.asked = True
         if reply.failure is None and not _is_listing(reply.data):
             return Reply(failure=Failure("not_json", "an answer that no Proxmox VE gives"))
         return reply
 
     def _login(self) -> Failure | None:
-        session = self._new_session(ProxmoxHTTPAuthBase(verify_ssl=self._verify))
-        session.timeouts = (min(CONNECT_TIMEOUT, self.settings.api_timeout), self.settings.api_timeout)
-        reply = self._send(
-            session,
-            lambda resource: resource("access/ticket").post(
-                username=self.settings.user, password=self.settings.password
-            ),
-        )
+        who = {"username": self.settings.user, "password": self.settings.password}
+        reply = self._send(lambda resource: resource("access/ticket").post(**who), {}, self.settings.api_timeout)
         if reply.failure:
             return reply.failure
         if not isinstance(reply.data, Mapping) or not isinstance(reply.data.get("ticket"), str):
@@ -434,51 +495,32 @@ class Client:
         self._ticket = reply.data["ticket"]
         return None
 
-    @property
-    def _verify(self) -> bool | str:
-        # A pinned certificate is checked by its fingerprint, whoever signed it.
-        return False if self.settings.fingerprints else self.settings.verify
-
-    def _new_session(self, auth: Any) -> _Session:
-        session = _Session()
-        session.auth = auth
-        session.headers["accept"] = JsonSerializer().get_accept_types()
-        if self.settings.fingerprints:
-            session.mount("https://", _PinnedAdapter(self.settings.fingerprints[self._endpoint]))
-        return session
-
-    def session(self) -> _Session:
-        """A session for one thread, used before or new; to be given back."""
-        try:
-            return self._sessions.get_nowait()
-        except queue.Empty:
-            pass
+    def ask(self, call: Call, timeout: float) -> Reply:
+        """One GET, from any thread. Raises nothing."""
         if self.settings.token_id:
-            secrets = self.settings.token_id, self.settings.token_secret
-            return self._new_session(ProxmoxHTTPApiTokenAuth(self.settings.user, *secrets, verify_ssl=self._verify))
-        return self._new_session(_TicketAuth(self._ticket, verify_ssl=self._verify))
+            token = f"{self.settings.user}!{self.settings.token_id}={self.settings.token_secret}"
+            headers = {"Authorization": f"PVEAPIToken={token}"}
+        else:
+            headers = {"Cookie": f"PVEAuthCookie={self._ticket}"}
+        return self._send(lambda resource: resource(call.path).get(**dict(call.params)), headers, timeout)
 
-    def give_back(self, session: _Session) -> None:
-        """Keep a session and its open connection for the next call."""
-        self._sessions.put(session)
-
-    def ask(self, session: _Session, call: Call, timeout: float) -> Reply:
-        """One GET. Raises nothing."""
-        session.timeouts = (min(CONNECT_TIMEOUT, timeout), timeout)
-        return self._send(session, lambda resource: resource(call.path).get(**dict(call.params)))
-
-    def _send(self, session: _Session, method: Any) -> Reply:
+    def _send(self, method: Callable[[Any], Any], headers: Mapping[str, str], timeout: float) -> Reply:
+        assert self._transport is not None
         base = f"{self.settings.endpoints[self._endpoint]}/api2/json"
-        resource = ProxmoxResource(base_url=base, session=session, serializer=_Serializer())
+        session = self._transport.session(headers, timeout)
         try:
-            data = method(resource)
+            data = method(ProxmoxResource(base_url=base, session=session, serializer=_Serializer()))
         except ResourceException as exc:
             return Reply(failure=_http_failure(exc.status_code, str(exc.content or exc.status_message or "")))
-        except requests.exceptions.SSLError as exc:
+        except urllib3.exceptions.SSLError as exc:
             return Reply(failure=Failure("tls", self._tls_text(exc)))
-        except requests.exceptions.Timeout:
-            return Reply(failure=Failure("timeout", f"no answer within {session.timeouts[1]:g} s"))
-        except (requests.exceptions.RequestException, ValueError) as exc:  # ValueError: a host name that is none
+        except urllib3.exceptions.NewConnectionError as exc:  # a ConnectTimeoutError too, but it has an own cause
+            return Reply(failure=Failure("network", _network_text(exc)))
+        except urllib3.exceptions.TimeoutError:
+            return Reply(failure=Failure("timeout", f"no answer within {timeout:g} s"))
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as exc:  # ValueError: a host name that is none
+            if isinstance(getattr(exc, "original_error", None), ssl.SSLError):
+                return Reply(failure=Failure("tls", self._tls_text(exc)))
             return Reply(failure=Failure("network", _network_text(exc)))
         if data is None:  # a redirect, or a page that is not the API's
             return Reply(failure=Failure("not_json", "a web page instead of the API"))
@@ -559,7 +601,6 @@ class _Crew:
             self.threads += 1
 
     def _work(self) -> None:
-        session = self.client.session()
         while True:
             try:
                 call = self.todo.get_nowait()
@@ -567,22 +608,21 @@ class _Crew:
                 break
             reply = Reply(failure=Failure("server", "the question could not be asked"))
             try:
-                reply = self._ask(session, call)
+                reply = self._ask(call)
             finally:  # without an answer to each call, whatever happened here, run() would wait for ever
                 self.done.put((call.path, reply))
-        self.client.give_back(session)
 
-    def _ask(self, session: _Session, call: Call) -> Reply:
+    def _ask(self, call: Call) -> Reply:
         known = self.down.get(call.node)
         if known:
             return Reply(failure=known)
-        reply = self.client.ask(session, call, self.timeout)
+        reply = self.client.ask(call, self.timeout)
         if self.patience is None:
             for attempt in range(self.client.settings.retries):
                 if reply.failure is None or not _passes(reply.failure) or reply.failure.kind == "timeout":
                     break
                 time.sleep(0.2 * 2**attempt)
-                reply = self.client.ask(session, call, self.timeout)
+                reply = self.client.ask(call, self.timeout)
             if reply.failure and call.node and reply.failure.kind in ("node_down", "timeout"):
                 # One guest has waited for this node; the others need not.
                 self.down[call.node] = reply.failure
@@ -663,7 +703,7 @@ def _http_failure(status: int, text: str) -> Failure:
 
 
 def _network_text(exc: Exception) -> str:
-    """The system's own words, which requests wraps four times."""
+    """The system's own words, without what the library puts around them."""
     text = str(exc)
     for words in ("Connection refused", "No route to host", "Network is unreachable", "Connection reset by peer"):
         if words in text:

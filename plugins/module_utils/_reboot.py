@@ -110,6 +110,7 @@ def predicted_reasons(upgrades: list, in_memory: list) -> list:
     own = {name.partition(":")[0] for name in upgrades}
     libraries = own & {name.partition(":")[0] for name in in_memory}
     asking = {name for name in own if _REBOOT_PACKAGES.match(name)}
-    return [f"{name} will be upgraded" for name in sorted(asking)] + [
-        f"dbus runs {name}" for name in sorted(libraries - asking)
-    ]
+    reasons = [f"{', '.join(sorted(asking))} will be upgraded"] if asking else []
+    if libraries - asking:
+        reasons.append(f"dbus runs {', '.join(sorted(libraries - asking))}")
+    return reasons

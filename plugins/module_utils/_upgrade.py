@@ -19,6 +19,9 @@ from ._errors import PatchingError
 OUTCOME = _host.STATE / "upgrade.json"
 DESCRIPTION = "homelab.patching upgrade, run "
 
+# What `pending` says of a host with nothing to do.
+NOTHING: dict = parse_simulation("")
+
 # A question nobody is there to answer: keep the admin's file, take the maintainer's where he changed nothing.
 _OPTIONS = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
 # Finishes what an interrupted dpkg left unconfigured.
@@ -42,6 +45,11 @@ def arguments(mode: str, security: list) -> list:
     return ["dist-upgrade"] if mode == "full" else ["install", "--only-upgrade", *security]
 
 
+def _cause(stderr: str) -> str:
+    """The line in which apt-get says what is wrong."""
+    return next((line for line in stderr.splitlines() if line.startswith("E:")), stderr.strip()[-200:])
+
+
 def simulate(action: list) -> dict:
     """What apt-get would do now.
 
@@ -49,9 +57,21 @@ def simulate(action: list) -> dict:
     """
     done = _host.run(["apt-get", "--simulate", "-o", "Debug::NoLocking=1", "--quiet", *action], timeout=120)
     if done.returncode != 0:
-        cause = next((line for line in done.stderr.splitlines() if line.startswith("E:")), done.stderr.strip()[-200:])
-        raise PatchingError(f"apt-get cannot work out an upgrade: {cause}", "On the host: apt-get --fix-broken install")
+        cause = _cause(done.stderr)
+        raise PatchingError(f"apt-get cannot work out an upgrade: {cause}", "on the host: apt-get --fix-broken install")
     return parse_simulation(done.stdout)
+
+
+def check() -> dict:
+    """Make sure that apt-get is not stopped by broken dependencies, without asking what is pending.
+
+    :returns: `NOTHING`.
+    :raises PatchingError: it is.
+    """
+    done = _host.run(["apt-get", "check", "--quiet", "-o", "Debug::NoLocking=1"], timeout=120)
+    if done.returncode != 0:
+        raise PatchingError(f"apt-get check fails: {_cause(done.stderr)}", "on the host: apt-get --fix-broken install")
+    return NOTHING
 
 
 def pending(apt_pkg) -> dict:
@@ -61,6 +81,8 @@ def pending(apt_pkg) -> dict:
     :returns: as `parse_simulation`; each upgrade also has ``security`` (a version or None).
     """
     result = simulate(["dist-upgrade"])
+    if not result["upgrades"]:
+        return result
     apt_pkg.init()
     cache = apt_pkg.Cache(None)
     for upgrade in result["upgrades"]:
@@ -93,16 +115,11 @@ def download(action: list, timeout: float) -> int:
         env=_ENVIRONMENT,
     )
     if done.returncode != 0:
-        cause = next((line for line in done.stderr.splitlines() if line.startswith("E:")), done.stderr.strip()[-200:])
+        cause = _cause(done.stderr)
         raise PatchingError(
-            f"the packages cannot be downloaded: {cause}", "On the host: apt-get --download-only dist-upgrade"
+            f"the packages cannot be downloaded: {cause}", "on the host: apt-get --download-only dist-upgrade"
         )
     return len({name for name in _host.run(["ls", archives]).stdout.splitlines() if name.endswith(".deb")} - before)
-
-
-def is_running() -> bool:
-    """Is the upgrade unit at work?"""
-    return _host.unit(_host.UPGRADE_UNIT).get("ActiveState") in ("activating", "deactivating")
 
 
 def install_command(action: list) -> list:

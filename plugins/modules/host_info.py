@@ -151,10 +151,6 @@ def _unfit() -> list:
     audit = _host.run(["dpkg", "--audit"]).stdout.strip()
     if audit:
         problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "on the host: dpkg --configure -a")
-    check = _host.run(["apt-get", "check", "--quiet", "-o", "Debug::NoLocking=1"])
-    if check.returncode != 0:
-        cause = next((line for line in check.stderr.splitlines() if line.startswith("E:")), check.stderr.strip()[-200:])
-        problem(f"apt-get check fails: {cause}", "on the host: apt-get --fix-broken install")
     for path, needed in _FREE_BYTES.items():
         if Path(path).is_dir() and _host.free_bytes(path) < needed:
             free = _host.free_bytes(path) // 1_000_000
@@ -203,16 +199,15 @@ def assess(upgrade: str, lists: dict) -> dict:
             {"message": f"the package lists cannot be refreshed: {cause}", "remedy": "on the host: apt-get update"}
         )
 
-    upgrades: list = []
-    removals: list = []
-    kept_back: list = []
-    if not unfit and upgrade != "none":
-        found = _upgrade.pending(apt_pkg)
-        kept_back = sorted(set(found["kept_back"] + found["phased"]))
-        if upgrade == "full":
-            upgrades, removals = found["upgrades"], found["removals"]
-        else:
-            upgrades = [{**item, "new": item["security"]} for item in found["upgrades"] if item["security"]]
+    found = _upgrade.NOTHING
+    try:
+        # Working an upgrade out is `apt-get check` as well: with broken dependencies it fails.
+        found = _upgrade.check() if unfit or upgrade == "none" else _upgrade.pending(apt_pkg)
+    except PatchingError as exc:
+        unfit.append({"message": exc.message, "remedy": exc.remedy})
+    upgrades, removals = found["upgrades"], found["removals"]
+    if upgrade == "security":
+        upgrades, removals = [{**item, "new": item["security"]} for item in upgrades if item["security"]], []
     if removals:
         unfit.append(
             {
@@ -230,7 +225,7 @@ def assess(upgrade: str, lists: dict) -> dict:
         "machine_id": _host.read("/etc/machine-id"),
         "kernel": kernel,
         "upgrades": upgrades,
-        "kept_back": kept_back,
+        "kept_back": sorted(set(found["kept_back"] + found["phased"])),
         "reboot": {
             "required": bool(reasons),
             "reasons": reasons,

@@ -116,7 +116,7 @@ while True:
 """
 
 
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+@pytest.mark.filterwarnings("error:Unverified HTTPS request")
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_the_environment_does_not_change_what_was_asked_for(parse, known, web, monkeypatch, tmp_path, variable):
     (tmp_path / "other").mkdir()
@@ -134,11 +134,17 @@ def test_the_environment_does_not_change_what_was_asked_for(parse, known, web, m
 def test_a_ca_directory(parse, known, tmp_path):
     folder = tmp_path / "certs"
     folder.mkdir()
+    (folder / "README.pem").write_text("no certificate")
+    assert "holds no certificate" in refused(parse, {**known.options(), "ca_path": str(folder)})
     (folder / "pve.pem").write_bytes(Path(known.cafile).read_bytes())
-    message = refused(parse, {**known.options(), "ca_path": str(folder)})
-    assert "openssl rehash" in message
-    subprocess.run(["openssl", "rehash", str(folder)], check=True)
     assert parse({**known.options(), "ca_path": str(folder), **ORDER}).hosts == ["web"]
+    (folder / "README.pem").unlink()
+    subprocess.run(["openssl", "rehash", str(folder)], check=True)
+    (folder / "pve.pem").rename(folder / "pve")
+    for link in folder.glob("*.0"):
+        link.unlink()
+        link.symlink_to("pve")
+    assert parse({**known.options(), "ca_path": str(folder), **ORDER}).hosts == ["web"], "hashed names only"
 
 
 def test_a_relative_ca_path_starts_at_the_inventory_file(parse, known, tmp_path):
@@ -309,6 +315,7 @@ def test_http_never_carries_a_secret_in_the_clear(parse, known):
         ({"token_id": None}, "token_id: missing"),
         ({"token_id": None, "token_secret": None}, "No credentials. Set token_id and token_secret"),
         ({"token_id": "root@pam!x"}, "the token belongs to root@pam"),
+        ({"token_secret": "s3c\nret"}, "token_secret: has a blank"),
         ({"url": "ftp://pve"}, "url: 'ftp://pve' is not the address of an API. Write https://"),
         ({"url": "https://"}, "is not the address of an API"),
         ({"url": "pve1 pve2"}, "is not the address of an API"),

@@ -67,6 +67,8 @@ def test_only_what_is_worse_than_before_is_a_problem():
         (("web1", ["all"], [], ""), "-e 'patching_hosts=web1'"),
         (("", ["upgrade"], [], ""), "--tags"),
         (("", ["all"], ["reboot"], ""), "--skip-tags"),
+        (("", ["all"], ["notest", "reboot"], ""), "--skip-tags"),
+        (("", ["all"], ["molecule-notest", "notest"], ""), ""),
         (("", ("all",), (), "pve.yml: 401"), "pve.yml: 401"),
     ],
 )
