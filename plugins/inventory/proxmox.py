@@ -110,7 +110,7 @@ options:
   concurrency:
     description: How many questions are on their way at the same time.
     type: int
-    default: 16
+    default: 32
     aliases: [facts_concurrency]
   retries:
     description: How often a question is repeated when the network or a gateway failed.
@@ -547,15 +547,16 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             for name in _guests.groups(guest, self.get_option("group_prefix"), self.get_option("patchable_types")):
                 self.inventory.add_group(name)
                 self.inventory.add_host(guest.hostname, name)
-        strict = self.get_option("strict")
-        for guest in guests:
+        # All hosts are there before the first of the user's own groups.
+        strict, keyed = self.get_option("strict"), self.get_option("keyed_groups")
+        for guest in guests if compose else ():
             name = guest.hostname
             self._set_composite_vars(compose, self.inventory.get_host(name).get_vars(), name, strict=strict)
-        for guest in guests:
+        for guest in guests if self.get_option("groups") or keyed else ():
             name = guest.hostname
             variables = self.inventory.get_host(name).get_vars()
             self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
-            self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
+            self._add_host_to_keyed_groups(keyed, variables, name, strict=strict)
 
     def _wanted_names(self, guests: list[_guests.Guest]) -> dict[int, str]:
         wanted: dict[int, str] = {}

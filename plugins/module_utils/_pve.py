@@ -64,7 +64,7 @@ class Settings:
     api_timeout: float = 10.0
     agent_timeout: float = 10.0
     retries: int = 2
-    concurrency: int = 16
+    concurrency: int = 32
 
     @property
     def identity(self) -> str:
@@ -174,7 +174,7 @@ def parse_settings(options: Mapping[str, Any]) -> Settings:
         api_timeout=_number("api_timeout", options.get("api_timeout", 10), 1, 600),
         agent_timeout=_number("agent_timeout", options.get("agent_timeout", 10), 1, 600),
         retries=int(_number("retries", options.get("retries", 2), 0, 20)),
-        concurrency=int(_number("concurrency", options.get("concurrency", 16), 1, 128)),
+        concurrency=int(_number("concurrency", options.get("concurrency", 32), 1, 128)),
     )
 
 
