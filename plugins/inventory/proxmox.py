@@ -110,7 +110,7 @@ options:
   concurrency:
     description: How many questions are on their way at the same time.
     type: int
-    default: 32
+    default: 48
     aliases: [facts_concurrency]
   retries:
     description: How often a question is repeated when the network or a gateway failed.
@@ -455,7 +455,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             for outer in _guests.pool_path(pool)[1:2]:
                 self.inventory.add_child(self._group(f"pool_{outer}"), self._group(f"pool_{pool}"))
 
-    def _add_nodes(self, client: _pve.Client, nodes: list[Mapping[str, Any]]) -> None:
+    def _add_nodes(self, client: _pve.Client, nodes: Iterable[Mapping[str, Any]]) -> None:
         addresses: dict[str, str] = {}
         if self.get_option("want_proxmox_nodes_ansible_host"):
             reply = client.fetch([_pve.Call("cluster/status")])["cluster/status"]
@@ -529,7 +529,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.display.warning(line)
         return kept
 
-    def _add_guests(self, guests: list[_guests.Guest], nodes: list[Mapping[str, Any]]) -> None:
+    def _add_guests(self, guests: list[_guests.Guest], nodes: Iterable[Mapping[str, Any]]) -> None:
         taken = set(self.inventory.groups) | set(self.get_option("groups") or {})
         if not self.get_option("exclude_nodes"):
             taken |= {str(row["node"]) for row in nodes}

@@ -324,8 +324,11 @@ def _from_lxc(config: Mapping[str, Any], interfaces: Sequence[Any] | None) -> li
             continue
         texts = [nic.get("inet"), nic.get("inet6")]
         texts += [entry.get("ip-address") for entry in nic.get("ip-addresses") or () if isinstance(entry, Mapping)]
-        for ip in dict.fromkeys(filter(None, map(_usable, texts))):
-            found.append(_Candidate("lxc", place[1], ip, str(ip), place[0], stable=_from_mac(ip, mac)))
+        found += [
+            _Candidate("lxc", place[1], ip, str(ip), place[0], stable=_from_mac(ip, mac))
+            for ip in dict.fromkeys(map(_usable, texts))
+            if ip
+        ]
     return found
 
 

@@ -164,13 +164,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-def serve(folder: Path, host: str = "127.0.0.1") -> tuple[Web, ThreadingHTTPServer]:
+def serve(
+    folder: Path, host: str = "127.0.0.1", certificate: tuple[str, str] = ("", "")
+) -> tuple[Web, ThreadingHTTPServer]:
     """Start a `Web` with a certificate of its own."""
     cert, key, der = make_cert(str(folder))
     web = Web(cafile=cert, certificate=der)
     server = ThreadingHTTPServer((host, 0), type("Handler", (_Handler,), {"web": web}))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
+    context.load_cert_chain(*([folder / name for name in certificate] if certificate[0] else [cert, key]))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     server.handle_error = lambda *_args: None  # type: ignore[method-assign]
     web.url = f"https://{host}:{server.server_address[1]}"
