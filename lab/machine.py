@@ -161,7 +161,7 @@ class Machine:
             "/etc/lab/network",
             "#!/bin/sh\n# The network card that Proxmox knows, and its address.\nset -e\n"
             f"ip link set host0 address {host.mac}\nip address replace {host.address}/{prefix} dev host0\n"
-            f"ip link set host0 up\nip route replace default via {GATEWAY}\n",
+            "ip link set host0 up\n",
             0o755,
         )
         for name in ("ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"):

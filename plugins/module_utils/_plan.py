@@ -67,7 +67,8 @@ def make_plan(run: str, owner: Mapping, assessments: Mapping, dead_runs: Collect
     :param owner: see `_run.identity`.
     :param assessments: host -> `assessment`, or None where there is none.
     :param dead_runs: ids of runs found in claims that are known to be over.
-    :param mode: ``patch``, or ``reboot`` (no upgrade; ``patching_reboot: never`` does not count).
+    :param mode: ``patch``; ``reboot`` (no upgrade; ``patching_reboot: never`` does not count); ``recover`` (only hosts
+        that a dead run left in the middle, and no upgrade).
     :returns: ``run``, ``owner``, ``mode``, ``policy`` (per run), ``waves`` (lists of hosts), ``sizes`` (of
         Ansible's batches) and ``hosts``.
     :raises PatchingError: a policy is wrong.
@@ -113,6 +114,8 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
         steps.append({"step": "recover", "why": f"left by run {claim.get('run')}"})
         entry["takeover"] = [claim.get("run")]
 
+    if mode == "recover" and not steps:
+        return {**entry, "result": "nothing to do"}
     upgrades = host["upgrades"] if mode == "patch" else []
     security = [item for item in upgrades if item["security"]]
     if upgrades:

@@ -30,15 +30,21 @@ def fresh(machines):
 
 @pytest.fixture
 def run(machines, tmp_path):
-    """Run a playbook against the lab; `moments` break something while it runs, `policy` is given as extra variables."""
+    """Run a playbook against the lab.
+
+    `moments` break something while it runs, `policy` is given as extra variables, `env` is added to the environment.
+    """
     count = iter(range(100))
 
-    def run(playbook: str, *arguments: str, moments: tuple = (), policy: dict | None = None) -> Played:
+    def run(
+        playbook: str, *arguments: str, moments: tuple = (), policy: dict | None = None, env: dict | None = None
+    ) -> Played:
         env = {
             **lab_env(),
             "ANSIBLE_CALLBACK_PLUGINS": str(CHECKOUT / "tests" / "faults" / "callback_plugins"),
             "ANSIBLE_CALLBACKS_ENABLED": "moment",
             "MOMENTS": json.dumps(list(moments)),
+            **(env or {}),
         }
         more = ["-e", json.dumps(policy)] if policy else []
         played = play(playbook, *more, *arguments, env=env, reports=tmp_path / f"reports-{next(count)}")

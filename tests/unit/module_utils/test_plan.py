@@ -57,6 +57,9 @@ MAY_REBOOT = {"required": False, "reasons": [], "expected": ["libc6 will be upgr
         (known(claim=CLAIM, clock=2000), "patch", ["recover"]),
         (known(claim=CLAIM, clock=2000, upgrades=[UPDATE]), "patch", ["recover", "upgrade"]),
         (known(claim={**CLAIM, "run": "dead"}), "patch", ["recover"]),
+        (known(claim={**CLAIM, "run": "dead"}, upgrades=[UPDATE]), "recover", ["recover"]),
+        (known(claim={**CLAIM, "run": "dead"}, reboot=WANTS_REBOOT), "recover", ["recover", "reboot"]),
+        (known(upgrades=[UPDATE], reboot=WANTS_REBOOT), "recover", []),
     ],
 )
 def test_steps(assessment, mode, steps):

@@ -1,0 +1,80 @@
+"""The controller is killed with SIGKILL at every boundary of a run over one host; the next run puts the host right.
+
+By default after every task that changed something; with FULL=1 before every task.
+"""
+
+import json
+import os
+
+import pytest
+
+from tests.support import ask, lab, pending, state
+
+HOST = "app1"
+ONLY = {"patching_hosts": HOST}
+# One small package instead of all security updates: what counts here is the order of things, not their number.
+ONLY_THE_LAB = (
+    "cd /etc/apt && mkdir -p kept && for f in sources.list sources.list.d/*; do"
+    " grep -q 198.18.0.1 $f || mv $f kept/; done; apt-get update -qq"
+)
+
+
+@pytest.fixture(scope="module")
+def prepare(machines):
+    """Makes the host want one update that asks for a reboot."""
+
+    def prepare():
+        lab("reset", HOST)
+        ask(HOST, ONLY_THE_LAB)
+        assert pending(HOST) == ["lab-reboot"]
+        return state(HOST)
+
+    return prepare
+
+
+def killed(run, tmp_path, at=-1):
+    """One run; the lines that the callback wrote."""
+    log = tmp_path / f"killer-{at}"
+    played = run(
+        "patch", policy=ONLY, env={"ANSIBLE_CALLBACKS_ENABLED": "killer", "KILLER_LOG": str(log), "KILLER_AT": str(at)}
+    )
+    return played, [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("healer", ["patch", "recover"])
+def test_killed_at_every_boundary(prepare, run, tmp_path, healer):
+    before = prepare()
+    played, lines = killed(run, tmp_path)
+    assert played.status == 0
+    clean = state(HOST)
+    starts = [line for line in lines if "start" in line]
+    first = next(line["start"] for line in starts if line["task"].endswith("Claim the host"))
+    last = max(line["changed"] for line in lines if "changed" in line) + 1
+    full = os.environ.get("PATCHING_FULL")
+    boundaries = sorted(
+        range(first, last + 1) if full else {line["changed"] + 1 for line in lines if "changed" in line}
+    )
+    print(f"{len(starts)} tasks start; killed before {len(boundaries)} of them: {boundaries}")
+
+    for at in boundaries:
+        what = f"killed before task {at}, {starts[at]['task']}; then {healer}"
+        print(what)
+        before = prepare()
+        played, _lines = killed(run, tmp_path, at)
+        assert played.status == -9, what
+        left = state(HOST)
+        healed = run(healer, policy=ONLY)
+        assert healed.status == 0, what
+        after = state(HOST)
+        assert after.leftovers == [], what
+        upgraded = left.packages["lab-reboot"] == "2.0"
+        # A recovery finishes what had begun and begins nothing; a run patches as well.
+        assert after.packages["lab-reboot"] == ("2.0" if healer == "patch" or upgraded else "1.0"), what
+        assert not after.wants_reboot, what
+        if before.leftovers != left.leftovers:
+            assert "left by run" in healed.output, what
+        # Never rebooted twice: a boot that the killed run had brought about is still the one that runs.
+        if left.boot_id != before.boot_id:
+            assert after.boot_id == left.boot_id, what
+        if healer == "patch":
+            assert after.packages == clean.packages, what
