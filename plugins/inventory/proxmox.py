@@ -542,8 +542,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.inventory.add_host(guest.hostname)
             if address is not None:
                 self._compose_address(guest, address)
+            # Set on the host itself: by its name Ansible would first look for a group.
+            host = self.inventory.get_host(guest.hostname)
             for name, value in sorted(self._variables(guest).items()):
-                self.inventory.set_variable(guest.hostname, name, value)
+                host.set_variable(name, value)
             for name in _guests.groups(guest, self.get_option("group_prefix"), self.get_option("patchable_types")):
                 self.inventory.add_group(name)
                 self.inventory.add_host(guest.hostname, name)

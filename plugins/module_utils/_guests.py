@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, NamedTuple
 
 from ._address import Choice
@@ -244,9 +245,9 @@ def give_names(guests: Iterable[Guest], wanted: Mapping[int, str], taken: Collec
         guest.hostname = name
         if uses[name] > 1 or name in taken or name in LOCALHOST:
             guest.hostname = f"{name}-{guest.vmid}"
-    names = [guest.hostname for guest in guests]
+    names = Counter(guest.hostname for guest in guests)
     for guest in guests:
-        if names.count(guest.hostname) > 1:  # a guest is really called web-101
+        if names[guest.hostname] > 1:  # a guest is really called web-101
             guest.hostname = f"{guest.hostname}.{guest.vmtype}"
     for name, count in sorted(uses.items()):
         renamed = [guest.hostname for guest in guests if plain[guest.vmid] == name and guest.hostname != name]
@@ -263,6 +264,7 @@ def give_names(guests: Iterable[Guest], wanted: Mapping[int, str], taken: Collec
 # --- Variables ------------------------------------------------------------------------------------------------------
 
 
+@cache
 def safe(word: str) -> str:
     """A name that Ansible takes for a variable or a group, made as community.proxmox makes it."""
     return re.sub(r"[^A-Za-z0-9_]", "_", word.replace(" ", ""))
