@@ -245,10 +245,11 @@ def test_the_image_and_its_age(parse, pve, options, config, image, age):
 EVIL = "{{ lookup('pipe', 'touch OWNED') }} {% raw %} größe 漢字 \u202e"
 
 
-def run(tmp_path, options: dict, *command: str) -> str:
-    """Run an Ansible command on a configuration."""
+def run(tmp_path, options: dict | str, *command: str) -> str:
+    """Run an Ansible command on a configuration, or on the text of one."""
     path = tmp_path / "lab.proxmox.yml"
-    path.write_text(yaml.safe_dump({"plugin": "homelab.patching.proxmox", **options}))
+    text = options if isinstance(options, str) else yaml.safe_dump({"plugin": "homelab.patching.proxmox", **options})
+    path.write_text(text)
     words = [str(CHECKOUT / ".venv/bin" / command[0]), "-i", str(path), *command[1:]]
     env = {key: value for key, value in os.environ.items() if not key.startswith("PROXMOX_")}
     env |= {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
@@ -296,3 +297,20 @@ def test_the_same_cluster_gives_the_same_inventory_byte_for_byte(cluster, option
     cluster.nodes = dict(reversed(cluster.nodes.items()))
     assert run(tmp_path, options, "ansible-inventory", "--list") == first
     assert len(json.loads(first)["_meta"]["hostvars"]) == 47
+
+
+def test_a_secret_can_be_in_a_vault(pve, options, tmp_path):
+    pve.add_vm(101, "web", status="running", config=NET)
+    (tmp_path / "password").write_text("open sesame")
+    vault = [str(CHECKOUT / ".venv/bin/ansible-vault"), "encrypt_string", "--vault-password-file", "password"]
+    secret = subprocess.run(
+        [*vault, options["token_secret"], "--name", "token_secret"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    rest = {key: value for key, value in options.items() if key != "token_secret"}
+    text = yaml.safe_dump({"plugin": "homelab.patching.proxmox", **rest}) + secret.stdout
+    found = run(tmp_path, text, "ansible-inventory", "--list", "--vault-password-file", "password")
+    assert "web" in json.loads(found)["_meta"]["hostvars"]
