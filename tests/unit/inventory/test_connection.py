@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleParserError
 from ansible.inventory.data import InventoryData
+from ansible_collections.homelab.patching.plugins.module_utils import _pve
 from ansible_collections.homelab.patching.plugins.module_utils._pve import colons
 
 from .conftest import CHECKOUT, TOKEN, serve
@@ -353,6 +354,13 @@ def test_http_never_carries_a_secret_in_the_clear(parse, known):
 )
 def test_a_mistake_is_named_with_what_to_write_instead(parse, options, wrong, told):
     assert told in refused(parse, {**options, **wrong})
+
+
+def test_a_missing_package_is_named_and_ends_no_process(parse, options, monkeypatch):
+    monkeypatch.setattr(_pve, "MISSING", "No module named 'proxmoxer'")
+    message = refused(parse, options)
+    assert "No module named 'proxmoxer'" in message
+    assert "pip install proxmoxer urllib3" in message
 
 
 # --- what a failure leaves behind ---
