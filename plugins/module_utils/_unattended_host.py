@@ -1,0 +1,388 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The daily updates of this host, asked of apt, systemd and unattended-upgrades' own functions. Writes nothing.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import io
+import logging
+import os
+import re
+import subprocess
+import time
+import types
+from datetime import datetime, timezone
+from pathlib import Path
+
+from . import _host
+from ._apt import security_version
+from ._errors import PatchingError
+from ._unattended import REASONS, conf_files, parse_conf, reason
+
+PROGRAM = Path("/usr/bin/unattended-upgrade")
+STAMP = Path("/var/lib/apt/periodic/upgrade-stamp")
+UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer", "apt-daily.service", "apt-daily-upgrade.service")
+# apt would keep what it has read of its lists in /var/cache/apt; without these names it only does so in memory.
+_NO_CACHE_FILES = {"Dir::Cache::pkgcache": "", "Dir::Cache::srcpkgcache": ""}
+_READ_ONLY = [word for name in _NO_CACHE_FILES for word in ("-o", f"{name}=")]
+# What unattended-upgrades itself would end with: it reads patterns, expressions and lists that people wrote.
+_ITS_ERRORS = (SystemError, ValueError, KeyError, AssertionError, OSError, re.error, subprocess.SubprocessError)
+
+
+def dump() -> str:
+    """`apt-config dump`.
+
+    :raises PatchingError: apt cannot read its configuration; then nothing of apt works.
+    """
+    done = _host.run(["apt-config", "dump"])
+    if done.returncode != 0 or "E:" in done.stderr:
+        raise PatchingError(f"apt cannot read its configuration: {done.stderr.strip()}", "correct that line")
+    return done.stdout
+
+
+def settings() -> list:
+    """The settings of all of apt's configuration files, in apt's order."""
+    folder = "/etc/apt/apt.conf.d"
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = []
+    for path in [*(f"{folder}/{name}" for name in conf_files(names)), "/etc/apt/apt.conf"]:
+        if os.path.isfile(path):
+            found += parse_conf(Path(path).read_text(encoding="utf-8", errors="replace"), path)
+    return found
+
+
+def check() -> str:
+    """What `apt-get check` complains of; empty where the daily script would go on.
+
+    The lock is left out: who holds it is asked of the kernel.
+    """
+    done = _host.run(["apt-get", "check", "-qq", "-o", "Debug::NoLocking=1", *_READ_ONLY], timeout=120)
+    if done.returncode == 0:
+        return ""
+    errors = [line.removeprefix("E: ") for line in done.stderr.splitlines() if line.startswith("E:")]
+    return "; ".join(errors) or done.stderr.strip() or f"status {done.returncode}"
+
+
+def interrupted_dpkg() -> str:
+    """What an interrupted dpkg left, in one line; empty where there is nothing."""
+    journal = [name for name in os.listdir("/var/lib/dpkg/updates") if name.isdigit()]
+    if journal:
+        return "dpkg was interrupted in the middle of a package"
+    lines = _host.run(["dpkg", "--audit"]).stdout.strip().splitlines()
+    broken = [line.split()[0] for line in lines if line.startswith(" ") and line.split()]
+    return f"dpkg has not finished {', '.join(broken)}" if broken else ""
+
+
+def lock_holder() -> dict | None:
+    """Who holds dpkg's lock: pid, command, seconds since it started; or None."""
+    locks = [line.split() for line in _host.read("/proc/locks").splitlines()]
+    for path in ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"):
+        if not os.path.exists(path):
+            continue
+        inode = os.stat(path).st_ino
+        for lock in locks:
+            # `1: POSIX  ADVISORY  WRITE 4711 00:2d:1234 0 EOF`; a waiting one has `->` behind its number.
+            if len(lock) > 5 and lock[1] != "->" and lock[5].rpartition(":")[2] == str(inode):
+                pid = int(lock[4])
+                if Path(f"/proc/{pid}").exists():
+                    return {"pid": pid, "command": _host.read(f"/proc/{pid}/comm"), "seconds": _age_of_process(pid)}
+    return None
+
+
+def _age_of_process(pid: int) -> float:
+    """Seconds for which a process has been running."""
+    fields = _host.read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    uptime = _host.read("/proc/uptime").split()
+    if len(fields) < 20 or not uptime:
+        return 0.0
+    return float(uptime[0]) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def powered() -> float:
+    """Seconds since this host was booted (a container's own boot, not its machine's)."""
+    return _age_of_process(1)
+
+
+def _when(text: str) -> str | None:
+    """`Mon 2026-11-23 06:10:34 UTC` as an ISO time."""
+    match = re.search(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)", text)
+    return f"{match[1]}T{match[2]}Z" if match else None
+
+
+def units() -> dict:
+    """Timers and services of the daily updates: ``load``, ``active``, ``enabled``; timers also ``next``, ``last``."""
+    found = {}
+    for name in UNITS:
+        shown = _host.run(
+            ["systemctl", "show", name, "-p"
+             "LoadState,ActiveState,UnitFileState,NextElapseUSecRealtime,LastTriggerUSec"],
+            env={"TZ": "UTC"},
+        )  # fmt: skip
+        values = dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
+        found[name] = {
+            "load": values.get("LoadState", ""),
+            "active": values.get("ActiveState", ""),
+            "enabled": values.get("UnitFileState", ""),
+        }
+        if name.endswith(".timer"):
+            found[name]["next"] = _when(values.get("NextElapseUSecRealtime", ""))
+            found[name]["last"] = _when(values.get("LastTriggerUSec", ""))
+    return found
+
+
+def version() -> str | None:
+    """The installed version of unattended-upgrades, or None."""
+    shown = _host.run(["dpkg-query", "-W", "-f", "${Version} ${db:Status-Status}", "unattended-upgrades"])
+    installed, _separator, status = shown.stdout.partition(" ")
+    return installed if status == "installed" and PROGRAM.exists() else None
+
+
+def iso(moment: float) -> str:
+    """A time of this host's clock, as ISO text."""
+    return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def mtime(path: str | Path) -> float | None:
+    """When a file was written, or None where there is none."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None
+
+
+def chance(own_file: str) -> float:
+    """Seconds for which the daily updates could have run: since their package, this machine or its policy began."""
+    began = [mtime("/var/lib/dpkg/info/unattended-upgrades.list"), mtime("/etc/machine-id"), mtime(own_file)]
+    return time.time() - max(moment for moment in [*began, 0.0] if moment is not None)
+
+
+def log(apt_pkg) -> str:
+    """The log of unattended-upgrades."""
+    folder = apt_pkg.config.find_dir("Unattended-Upgrade::LogDir", "/var/log/unattended-upgrades/")
+    return _host.read(
+        os.path.join(folder, apt_pkg.config.find("Unattended-Upgrade::LogFile", "unattended-upgrades.log"))
+    )
+
+
+class _Words(logging.Handler):
+    """Keeps what unattended-upgrades would log, in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+class _Options:
+    """The command line's options as unattended-upgrades' functions want them."""
+
+    debug = verbose = apt_debug = dry_run = download_only = minimal_upgrade_steps = False
+
+
+class Program:
+    """unattended-upgrades' own functions, called without its `main`, which locks, logs, downloads and installs."""
+
+    def __init__(self, apt_pkg) -> None:
+        self.apt_pkg = apt_pkg
+        for name, value in _NO_CACHE_FILES.items():
+            apt_pkg.config.set(name, value)
+        self.words = _Words()
+        logging.getLogger().handlers = [self.words]
+        logging.getLogger().setLevel(logging.DEBUG)
+        self.uu = types.ModuleType("unattended_upgrade")
+        self.uu.__dict__["__file__"] = str(PROGRAM)
+        with self._quiet("cannot be read"):
+            # Compiled here: importing it would leave a compiled copy beside it.
+            exec(compile(PROGRAM.read_text(encoding="utf-8"), str(PROGRAM), "exec"), self.uu.__dict__)
+
+    @contextlib.contextmanager
+    def _quiet(self, what: str):
+        """Keep the program's prints off the module's output.
+
+        :raises PatchingError: the program fails; it would fail so every day.
+        """
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                yield
+        except _ITS_ERRORS as exc:
+            said = f"{type(exc).__name__}: {exc}"
+            raise PatchingError(
+                f"unattended-upgrade itself {what}: {said}", "on the host: unattended-upgrade --dry-run -v"
+            ) from exc
+
+    def distro(self) -> tuple[str, str]:
+        """Name and codename of the distribution as the program takes them from lsb_release."""
+        return self.uu.get_distro_id(), self.uu.get_distro_codename()
+
+    def stop_reasons(self) -> list:
+        """Why the program would stop at once: battery, metered connection."""
+        self.words.lines.clear()
+        with self._quiet("fails"):
+            stops = self.uu.should_stop()
+        return [line for line in self.words.lines if "stopping" in line] if stops else []
+
+    def origins(self) -> list:
+        """The origins in force, as the program makes them of its configuration."""
+        with self._quiet("cannot make out its allowed origins"):
+            return list(self.uu.get_allowed_origins())
+
+    def archives(self, patterns: list) -> list:
+        """Every archive among the package sources, with the patterns that allow it."""
+        with self._quiet("cannot match its allowed origins"):
+            files = [file for file in self.apt_pkg.Cache(None).file_list if file.archive != "now"]
+            return [
+                {
+                    "name": f"{file.origin}:{file.archive}/{file.component}" + (f" ({file.site})" if file.site else ""),
+                    "origin": file.origin,
+                    "label": file.label,
+                    "archive": file.archive,
+                    "codename": file.codename,
+                    "patterns": [each for each in patterns if self.uu.is_allowed_origin(file, [each])],
+                }
+                for file in files
+            ]
+
+    def proposals(self) -> dict:
+        """What the next run would install and what it would leave as it is: ``install``, ``hold``."""
+        with self._quiet("cannot work out its upgrade"):
+            cache = self._cache()
+            chosen = self._choose(cache)
+            prompts = self._prompts(chosen)
+            if prompts:
+                # As the program does after its download: such packages, and what needs them, are left alone.
+                for name in prompts:
+                    self.apt_pkg.config.set("Unattended-Upgrade::Package-Blacklist::", f"{re.escape(name)}$")
+                cache = self._cache()
+                chosen = self._choose(cache)
+            names = {package.name for package in chosen}
+            held = [
+                self._held(cache, package, prompts)
+                for package in cache
+                if package.is_installed and package.name not in names and self._newer(cache, package)
+            ]
+            return {"install": sorted((self._row(package) for package in chosen), key=lambda row: row["name"]),
+                    "hold": sorted(held, key=lambda row: row["name"])}  # fmt: skip
+
+    def _cache(self):
+        """The program's cache, which also remembers what apt would choose without the program's own pins."""
+
+        class Cache(self.uu.UnattendedUpgradesCache):
+            plain: dict = {}
+
+            def apply_pinning(self, pins):
+                if not self.plain:
+                    self.plain = {p.name: p.candidate.version for p in self if p.is_installed and p.candidate}
+                super().apply_pinning(pins)
+
+        return Cache(rootdir="/")
+
+    def _choose(self, cache) -> list:
+        return sorted(self.uu.calculate_upgradable_pkgs(cache, _Options()), key=lambda package: package.name)
+
+    def _newer(self, cache, package) -> str | None:
+        """The version above the installed one that apt alone, or this program, would take."""
+        plain = cache.plain.get(package.name)
+        if plain and self.apt_pkg.version_compare(plain, package.installed.version) > 0:
+            return plain
+        better = cache.find_better_version(package)
+        return better.version if better else None
+
+    def _security(self, package, new: str) -> bool:
+        offered = [(each.version, [origin.archive for origin in each.origins]) for each in package.versions]
+        found = security_version(package.installed.version, new, offered, self.apt_pkg.version_compare)
+        return found is not None
+
+    def _row(self, package) -> dict:
+        new = package.candidate.version
+        return {
+            "name": package.name,
+            "old": package.installed.version,
+            "new": new,
+            "security": self._security(package, new),
+            "origins": sorted({f"{o.origin}:{o.archive}" for o in package.candidate.origins if o.archive != "now"}),
+        }
+
+    def _held(self, cache, package, prompts: dict) -> dict:
+        key, why = self._why_held(cache, package, prompts)
+        new = self._newer(cache, package)
+        return {
+            "name": package.name,
+            "old": package.installed.version,
+            "new": new,
+            "security": self._security(package, new),
+            "reason": key,
+            "why": why,
+        }
+
+    def _why_held(self, cache, package, prompts: dict) -> tuple[str, str]:
+        uu = self.uu
+        if package._pkg.selected_state == self.apt_pkg.SELSTATE_HOLD:
+            return "held", REASONS["held"]
+        if package.name in prompts:
+            return "conffile", prompts[package.name]
+        if uu.is_pkgname_in_blacklist(package.name, cache.blacklist):
+            pattern = next(each for each in cache.blacklist if re.match(each, package.name))
+            return "blacklisted", f"blacklisted by {pattern}"
+        if cache.strict_whitelist and not uu.is_pkgname_in_whitelist(package.name, cache.whitelist):
+            return "whitelist", REASONS["whitelist"]
+        newer = [version for version in package.versions if version > package.installed]
+        allowed = [version for version in newer if uu.is_in_allowed_origin(version, cache.allowed_origins)]
+        if not allowed:
+            origins = sorted(
+                {f"{o.origin}:{o.archive}" for version in newer for o in version.origins if o.archive != "now"}
+            )
+            return "origin", f"not an allowed origin: {', '.join(origins)}"
+        if not any(origin.trusted for version in allowed for origin in version.origins):
+            return "untrusted", REASONS["untrusted"]
+        if any("Phased-Update-Percentage" in version.record for version in allowed):
+            return "phased", REASONS["phased"]
+        cache.clear()
+        cache.adjust_candidate(package)
+        cache.mark_upgrade_adjusted(package, from_user=not package.is_auto_installed)
+        problem = uu.sanity_problem(cache, package)
+        cache.clear()
+        return reason(problem)
+
+    def _prompts(self, packages: list) -> dict:
+        """Packages at whose configuration files dpkg asks, or may ask where the .deb is not there yet: name -> why."""
+        if not self.uu.dpkg_conffile_prompt():
+            return {}
+        found = {}
+        folder = self.apt_pkg.config.find_dir("Dir::Cache::archives")
+        for package in packages:
+            modified = _modified_conffiles(package.name, self.apt_pkg)
+            if not modified:
+                continue
+            file = package.candidate.version.replace(":", "%3a")
+            debs = glob.glob(os.path.join(glob.escape(folder), f"{package.shortname}_{glob.escape(file)}_*.deb"))
+            if not debs:
+                found[package.name] = f"dpkg may ask about {', '.join(modified)}, which was modified here"
+            elif self.uu.conffile_prompt(debs[0]):
+                found[package.name] = f"dpkg would ask about {', '.join(modified)}, which was modified here"
+        return found
+
+
+def _modified_conffiles(name: str, apt_pkg) -> list:
+    """Configuration files of a package that are not as it brought them."""
+    shown = _host.run(["dpkg-query", "-W", "-f", "${Conffiles}\n", name])
+    modified = []
+    for line in shown.stdout.splitlines():
+        fields = line.split()
+        if len(fields) != 2 or fields[1] == "newconffile":
+            continue
+        try:
+            with open(fields[0], "rb") as stream:
+                same = any(str(found) == f"MD5Sum:{fields[1]}" for found in apt_pkg.Hashes(stream).hashes)
+        except OSError:
+            same = False
+        if not same:
+            modified.append(fields[0])
+    return modified

@@ -1,0 +1,304 @@
+#!/usr/bin/python
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module unattended_upgrades_info: which updates a host takes by itself, and why not others. Changes nothing."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: unattended_upgrades_info
+short_description: Which updates a host takes by itself, and what keeps it from that
+version_added: 0.1.0
+author: The homelab.patching maintainers (@homelab)
+description:
+  - Tells the policy of the daily updates that is really in force on a Debian or Ubuntu host, whoever wrote it. Asked
+    are C(apt-config dump), systemd, and unattended-upgrades' own functions.
+  - Works out what the next daily run would install and what it would leave alone, with a reason for each package.
+  - Downloads nothing and writes nothing, stamps and logs included. What it says is as fresh as the host's package
+    lists.
+options:
+  max_age:
+    description: Days after which the daily updates count as stalled when none of them has ended well.
+    type: int
+    default: 7
+requirements:
+  - python3-apt on the host (found in another interpreter of the host where needed); unattended-upgrades depends on it
+  - root
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
+    support: none
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: debian
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Ask a host for its daily updates
+  homelab.patching.unattended_upgrades_info:
+  register: daily
+
+- name: Make sure that it takes its security updates
+  ansible.builtin.assert:
+    that:
+      - daily.policy.security_covered
+      - not daily.policy.stalled
+"""
+
+RETURN = r"""
+policy:
+  description: The policy in force, and what becomes of it.
+  returned: success
+  type: dict
+  contains:
+    installed:
+      description: The version of unattended-upgrades, or null.
+      type: str
+    enabled:
+      description: Whether apt's periodic options and both timers let the daily run happen.
+      type: bool
+    options:
+      description: The options of the trees C(Unattended-Upgrade) and C(APT::Periodic) in force.
+      type: dict
+    timers:
+      description: >-
+        C(apt-daily) and C(apt-daily-upgrade), each with C(active), C(enabled), C(next) and C(last); and C(held), the
+        run whose claim keeps the daily updates off the host at the moment and until when, or null.
+      type: dict
+    origins:
+      description: The origins in force as unattended-upgrades makes them out, each with the C(archives) it matches.
+      type: list
+      elements: dict
+    security_archives:
+      description: The host's own security archives among its package sources, and whether each is C(allowed).
+      type: list
+      elements: dict
+    security_covered:
+      description: Whether the host has security archives of its distribution and all of them are allowed.
+      type: bool
+    uncovered:
+      description: Why it is not covered, with C(cause), C(message) and C(remedy).
+      type: list
+      elements: dict
+    would_install:
+      description: What the next run would install, each with C(name), C(old), C(new), C(security) and C(origins).
+      type: list
+      elements: dict
+    would_hold:
+      description: >-
+        What apt could upgrade and the next run would leave alone, each with C(name), C(old), C(new), C(security),
+        C(reason) (V(held), V(blacklisted), V(whitelist), V(conffile), V(origin), V(untrusted), V(phased), V(removal),
+        V(dependency)) and C(why).
+      type: list
+      elements: dict
+    last_success:
+      description: When a daily run last ended well, in UTC, or null.
+      type: str
+    last_run:
+      description: The last run that is in unattended-upgrades' log, or null.
+      type: dict
+    stalled:
+      description: What stops the daily updates, each with C(cause), C(message) and C(remedy). Empty where nothing does.
+      type: list
+      elements: dict
+    warnings:
+      description: What does not stop the security updates but is worth knowing, in the same form.
+      type: list
+      elements: dict
+    overridden:
+      description: >-
+        What the file of the role C(unattended_upgrades) says and a later file changes, each with C(option), C(wanted),
+        C(at), C(effective) and C(by).
+      type: list
+      elements: dict
+    reboot_policy:
+      description: C(automatic), C(with_users) and C(time) of the reboots that unattended-upgrades would make.
+      type: dict
+"""
+
+import os
+import shutil
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
+
+from ..module_utils import _claims, _unattended, _unattended_host
+from ..module_utils._errors import PatchingError
+
+try:
+    import apt_pkg
+except ImportError:
+    apt_pkg = None
+
+_HOUR = 3600
+
+
+def _problem(cause: str, message: str, remedy: str) -> dict:
+    return {"cause": cause, "message": message, "remedy": remedy}
+
+
+def _nothing() -> dict:
+    """The answer before anything is known."""
+    return {
+        "installed": None, "enabled": False, "options": {}, "timers": {}, "origins": [], "security_archives": [],
+        "security_covered": False, "uncovered": [], "would_install": [], "would_hold": [], "last_success": None,
+        "last_run": None, "stalled": [], "warnings": [], "overridden": [],
+        "reboot_policy": {"automatic": False, "with_users": True, "time": "now"},
+    }  # fmt: skip
+
+
+def _timers(units: dict) -> dict:
+    claim = _claims.read()
+    held = None
+    if claim and claim.get("expires", 0) > time.time():
+        held = {"run": claim.get("run"), "until": _unattended_host.iso(claim["expires"])}
+    timers = {name.removesuffix(".timer"): units[name] for name in units if name.endswith(".timer")}
+    return {**timers, "held": held}
+
+
+def _stalled_by_host() -> list:
+    """What stops every daily run, whatever its configuration."""
+    problems = []
+    interrupted = _unattended_host.interrupted_dpkg()
+    complaint = _unattended_host.check()
+    if interrupted:
+        problems.append(_problem("dpkg", interrupted, "on the host: dpkg --configure -a"))
+    if complaint and not (interrupted and "dpkg --configure -a" in complaint):
+        problems.append(
+            _problem(
+                "apt-get check",
+                f"apt-get check fails, so the daily script ends without a word: {complaint}",
+                "on the host: apt-get --fix-broken install",
+            )
+        )
+    holder = _unattended_host.lock_holder()
+    if holder and holder["seconds"] > _HOUR:
+        who = f"{holder['command']} (pid {holder['pid']})"
+        message = f"{who} has had dpkg's lock for up to {holder['seconds'] / _HOUR:.0f} hours"
+        problems.append(_problem("lock", message, f"on the host: ps -fp {holder['pid']}"))
+    return problems
+
+
+def _stopped(words: list) -> list:
+    causes = {"battery": "ac power", "metered": "metered"}
+    return [
+        _problem(
+            next((cause for word, cause in causes.items() if word in line), "stopped"),
+            f"unattended-upgrade ends at once: {line}",
+            "set Unattended-Upgrade::OnlyOnACPower or ::Skip-Updates-On-Metered-Connections to false",
+        )
+        for line in words
+    ]
+
+
+def _security_archives(archives: list, distro: str, codename: str) -> list:
+    """Those of this distribution and release that carry security updates; for Ubuntu ESM as well."""
+    return [
+        {"name": each["name"], "allowed": bool(each["patterns"])}
+        for each in archives
+        if each["origin"].startswith(distro)
+        and each["archive"].endswith("-security")
+        and (each["codename"].startswith(codename) or each["archive"].startswith(codename))
+    ]
+
+
+def _warnings(policy: dict) -> list:
+    run = policy["last_run"]
+    if run and run["result"] == "interrupted" and not policy["stalled"]:
+        message = f"the daily run of {run['began']} was interrupted: {run['said']}"
+        return [_problem("interrupted", message, "nothing to do; the next one goes on")]
+    return []
+
+
+def inform(max_age: int) -> dict:
+    """The policy of this host; see RETURN."""
+    policy = _nothing()
+    policy["installed"] = _unattended_host.version()
+    if policy["installed"] is None:
+        policy["stalled"].append(
+            _problem(
+                "not installed",
+                "unattended-upgrades is not installed",
+                "on the host: apt-get install unattended-upgrades",
+            )
+        )
+        return policy
+    units = _unattended_host.units()
+    policy["timers"] = _timers(units)
+    options = _unattended.parse_dump(_unattended_host.dump())
+    settings = _unattended_host.settings()
+    trees = ("unattended-upgrade::", "apt::periodic::")
+    policy["options"] = {name: value for name, value in options.items() if name.lower().startswith(trees)}
+    policy["reboot_policy"] = {
+        "automatic": _unattended.is_true(_unattended.option(options, "Unattended-Upgrade::Automatic-Reboot"), False),
+        "with_users": _unattended.is_true(
+            _unattended.option(options, "Unattended-Upgrade::Automatic-Reboot-WithUsers"), True
+        ),
+        "time": _unattended.option(options, "Unattended-Upgrade::Automatic-Reboot-Time", "now"),
+    }
+    policy["overridden"] = _unattended.overridden(settings)
+    off = _unattended.disabled(options, settings) + _unattended.unit_problems(units)
+    policy["enabled"] = not off
+    policy["stalled"] += off + _stalled_by_host()
+
+    succeeded = _unattended_host.mtime(_unattended_host.STAMP)
+    policy["last_success"] = _unattended_host.iso(succeeded) if succeeded else None
+    policy["last_run"] = _unattended.last_run(_unattended_host.log(apt_pkg))
+    policy["stalled"] += _unattended.stale(
+        None if succeeded is None else time.time() - succeeded,
+        _unattended_host.chance(_unattended.OWN_FILE),
+        _unattended_host.powered(),
+        max_age * 24 * _HOUR,
+        policy["last_run"],
+    )
+    try:
+        program = _unattended_host.Program(apt_pkg)
+        policy["stalled"] += _stopped(program.stop_reasons())
+        patterns = program.origins()
+        archives = program.archives(patterns)
+        policy["origins"] = [
+            {"pattern": each, "archives": [file["name"] for file in archives if each in file["patterns"]]}
+            for each in patterns
+        ]
+        policy["security_archives"] = _security_archives(archives, *program.distro())
+        policy["uncovered"] = _unattended.uncovered(
+            policy["security_archives"], settings, patterns, program.distro()[0]
+        )
+        policy["security_covered"] = not policy["uncovered"]
+        found = program.proposals()
+        policy["would_install"], policy["would_hold"] = found["install"], found["hold"]
+    except PatchingError as exc:
+        policy["stalled"].append(_problem("configuration", exc.message, exc.remedy))
+    policy["warnings"] = _warnings(policy)
+    return policy
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(argument_spec={"max_age": {"type": "int", "default": 7}}, supports_check_mode=True)
+    if module.params["max_age"] < 1:
+        module.fail_json(msg=f"max_age is {module.params['max_age']}. Use a number of days, at least 1.")
+    if not shutil.which("apt-get"):
+        module.fail_json(msg="apt-get is not on this host. Only Debian and Ubuntu hosts have these daily updates.")
+    if os.geteuid() != 0:
+        module.fail_json(msg="Only root may ask for the daily updates of this host. Set become: true")
+    if apt_pkg is None and _unattended_host.PROGRAM.exists():
+        interpreter = None if has_respawned() else probe_interpreters_for_module(["/usr/bin/python3"], "apt_pkg")
+        if interpreter is None:
+            module.fail_json(msg="python3-apt is missing on this host. On the host: apt-get install python3-apt")
+        respawn_module(interpreter)
+    try:
+        policy = inform(module.params["max_age"])
+    except PatchingError as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=False, policy=policy)
+
+
+if __name__ == "__main__":
+    main()
