@@ -8,7 +8,8 @@ The decisions are in module_utils/_plan.py and _report.py; here they meet Ansibl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from ansible.errors import AnsibleFilterError
 
@@ -21,12 +22,24 @@ def collect(hosts: Iterable[str], hostvars: Mapping, name: str) -> dict:
     return {host: hostvars[host].get(name) for host in hosts}
 
 
-def plan(assessments: Mapping, mode: str = "patch", takeover: str | None = None) -> dict:
+def guard(
+    limit: str, run_tags: Sequence, skip_tags: Sequence, inventory_error: str, hosts: Iterable[str], hostvars: Mapping
+) -> str:
+    """Why a run must not begin; see guard.yml."""
+    names = {host: list(hostvars[host]) for host in hosts}
+    return _guard.refusal(limit, run_tags, skip_tags, inventory_error, names)
+
+
+def plan(
+    assessments: Mapping, mode: str = "patch", takeover: str | None = None, accept: str | Sequence | None = None
+) -> dict:
     """A new run's plan; see plan.yml."""
     claims = [((known or {}).get("host") or {}).get("claim") for known in assessments.values()]
     dead = {claim["run"] for claim in claims if claim and _run.is_dead(claim.get("owner") or {})}
     try:
-        made = _plan.make_plan(_run.new_id(), _run.identity(), assessments, dead | {takeover}, mode)
+        accepted = accept.replace(",", " ").split() if isinstance(accept, str) else list(accept or [])
+        now = datetime.now().astimezone()
+        made = _plan.make_plan(_run.new_id(), _run.identity(), assessments, dead | {takeover}, now, mode, accepted)
     except PatchingError as exc:
         raise AnsibleFilterError(str(exc)) from exc
     return {**made, "lines": _plan.lines(made)}
@@ -38,9 +51,9 @@ def refuse(made: Mapping, refusals: Mapping) -> dict:
     return {**changed, "lines": _plan.lines(changed)}
 
 
-def summary(made: Mapping, records: Mapping) -> dict:
+def summary(made: Mapping, records: Mapping, stopped: str = "") -> dict:
     """The end of a run; see summary.yml."""
-    end = _report.summarize(made, records)
+    end = _report.summarize(made, records, stopped)
     return {**end, "lines": _report.lines(end)}
 
 
@@ -60,6 +73,7 @@ class FilterModule:
             "summary": summary,
             "step": _record.step,
             "finish": _record.finish,
-            "guard": _guard.refusal,
+            "fact": _record.fact,
+            "guard": guard,
             "regressions": _health.regressions,
         }

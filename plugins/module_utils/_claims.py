@@ -17,6 +17,10 @@ from ._claim import describe, expired, taken_over
 from ._errors import PatchingError
 
 CLAIM = _host.STATE / "claim.json"
+# Health from before a run that broke something: later runs compare with it, until the host is healthy or accepted.
+BASELINE = _host.STATE / "baseline.json"
+# What became of the last run, for `ansible_local.patching`.
+FACT = Path("/etc/ansible/facts.d/patching.fact")
 # The end of the claim as a bare number, for the shell line of the drop-ins.
 _HOLD = _host.STATE / "hold-until"
 _SERVICES = ("apt-daily.service", "apt-daily-upgrade.service")
@@ -78,13 +82,25 @@ def claim(run: str, owner: dict, seconds: int, takeover: list) -> dict | None:
     return previous
 
 
-def release(run: str) -> bool:
-    """Give the host back: what the claim put there goes away. True if the host was this run's."""
+def release(run: str, record: dict, baseline: dict) -> bool:
+    """Give the host back: what the claim put there goes away. True if the host was this run's.
+
+    :param record: what became of the run here, kept as a local fact; empty for nothing.
+    :param baseline: the health from before, kept because the run broke something; empty where it did not.
+    """
     with _host.locked():
         current = read()
         if current is not None and current.get("run") != run:
             return False
         found = current is not None
+        if current is not None and record:
+            _host.write(
+                FACT, json.dumps({"run": run, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **record})
+            )
+            if baseline:
+                _host.write(BASELINE, json.dumps({"run": run, "baseline": baseline}))
+            else:
+                BASELINE.unlink(missing_ok=True)
         for service in _SERVICES:
             path = _drop_in(service)
             if path.exists():

@@ -8,13 +8,16 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from ._errors import PatchingError
+from ._policy import check_names
 
 # Molecule skips these in every call; no task here carries them.
 _HARMLESS_TAGS = {"molecule-idempotence-notest", "molecule-notest", "notest"}
 
 
-def refusal(limit: str, run_tags: Sequence, skip_tags: Sequence, inventory_error: str) -> str:
+def refusal(limit: str, run_tags: Sequence, skip_tags: Sequence, inventory_error: str, names: Mapping) -> str:
     """Why this run must not begin; empty where it may.
 
     :param limit: ``ansible_limit``, empty where there is none. It would drop the plays on localhost and every
@@ -22,6 +25,7 @@ def refusal(limit: str, run_tags: Sequence, skip_tags: Sequence, inventory_error
     :param run_tags: ``ansible_run_tags``.
     :param skip_tags: ``ansible_skip_tags``.
     :param inventory_error: what an inventory source could not be read for; Ansible goes on with the others.
+    :param names: host -> the names of its variables.
     """
     if limit:
         return f"--limit would drop the safety steps of this run. Type instead: -e 'patching_hosts={limit}'"
@@ -32,4 +36,9 @@ def refusal(limit: str, run_tags: Sequence, skip_tags: Sequence, inventory_error
         )
     if inventory_error:
         return f"The inventory is not whole, so hosts would be missing from this run: {inventory_error}"
+    try:
+        for host in sorted(names):
+            check_names(host, names[host])
+    except PatchingError as exc:
+        return str(exc)
     return ""

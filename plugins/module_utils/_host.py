@@ -180,6 +180,15 @@ def mapped_packages(services: tuple) -> list:
     return sorted({line.rpartition(": ")[0] for line in found.stdout.splitlines() if ": " in line})
 
 
+def grub_devices() -> list:
+    """Where the package grub-pc installs the boot loader; on a clone the device may be gone."""
+    if not Path("/var/lib/dpkg/info/grub-pc.list").exists():
+        return []
+    shown = run(["debconf-show", "grub-pc"]).stdout
+    lines = [line for line in shown.splitlines() if "grub-pc/install_devices:" in line]
+    return [device.strip() for line in lines for device in line.partition(":")[2].split(",") if device.strip()]
+
+
 def ephemeral_ports() -> tuple[int, int]:
     """First and last port of ``net.ipv4.ip_local_port_range``."""
     first, last = (read("/proc/sys/net/ipv4/ip_local_port_range") or "32768 60999").split()

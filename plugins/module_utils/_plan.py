@@ -11,9 +11,11 @@ The steps of a host are decided once, here, from what was found out about it: it
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from . import _policy
 from ._claim import describe, expired
+from ._health import regressions
 from ._table import table
 
 # A local host at the end of each wave, which outlives the wave's members and says whether the next wave may open.
@@ -48,7 +50,8 @@ def assessment(policy: Mapping, proxmox: Mapping, lists: Mapping, info: Mapping)
         return _refused(known, f"unreachable: {message}", "check that ansible -m ping reaches it, then run again")
     if info.get("failed") or not known["host"]:
         return _refused(known, str(info.get("msg") or "it was not assessed"), "")
-    unfit = known["host"]["unfit"]
+    # What a run has left in the middle it may also mend: that is the step `recover`.
+    unfit = [item for item in known["host"]["unfit"] if not (item.get("mendable") and known["host"]["claim"])]
     if unfit:
         return _refused(
             known, "; ".join(item["message"] for item in unfit), "; ".join(item["remedy"] for item in unfit)
@@ -60,16 +63,27 @@ def _refused(known: dict, reason: str, remedy: str) -> dict:
     return {**known, "state": "refused", "reason": " ".join(reason.split()), "remedy": remedy}
 
 
-def make_plan(run: str, owner: Mapping, assessments: Mapping, dead_runs: Collection, mode: str = "patch") -> dict:
+def make_plan(
+    run: str,
+    owner: Mapping,
+    assessments: Mapping,
+    dead_runs: Collection,
+    now: datetime,
+    mode: str = "patch",
+    accepted: Collection = (),
+) -> dict:
     """Decide who is patched, in which wave and by which steps.
 
     :param run: the id of this run.
     :param owner: see `_run.identity`.
     :param assessments: host -> `assessment`, or None where there is none.
     :param dead_runs: ids of runs found in claims that are known to be over.
+    :param now: the time on the control node, with its zone.
     :param mode: ``patch``; ``reboot`` (no upgrade; ``patching_reboot: never`` does not count); ``recover`` (only hosts
         that a dead run left in the middle, and no upgrade).
-    :returns: ``run``, ``owner``, ``mode``, ``policy`` (per run), ``waves`` (lists of hosts), ``sizes`` (of
+    :param accepted: hosts whose health is to be taken as it is now, whatever an earlier run broke.
+    :returns: ``run``, ``owner``, ``mode``, ``policy`` (per run), ``deadline`` (see `_policy.deadline`),
+        ``waves`` (lists of hosts), ``sizes`` (of
         Ansible's batches) and ``hosts``.
     :raises PatchingError: a policy is wrong.
     """
@@ -84,9 +98,28 @@ def make_plan(run: str, owner: Mapping, assessments: Mapping, dead_runs: Collect
     policies = {host: known[host]["policy"] for host in known if known[host]["policy"]}
     for host, policy in policies.items():
         _policy.check(host, policy)
-    hosts = {host: _plan_host(known[host], run, owner, dead_runs, mode) for host in known}
-    plan = {"run": run, "owner": dict(owner), "mode": mode, "policy": _policy.per_run(policies), "hosts": hosts}
-    return _with_waves(plan)
+    policy = _policy.per_run(policies)
+    hosts = {host: _plan_host(entry, run, owner, dead_runs, mode, host in accepted) for host, entry in known.items()}
+    _refuse_twins(hosts, known)
+    plan = {"run": run, "owner": dict(owner), "mode": mode, "policy": policy, "hosts": hosts}
+    return _with_waves({**plan, "deadline": _policy.deadline(policy["until"], now)})
+
+
+def _refuse_twins(hosts: dict, known: Mapping) -> None:
+    """Refuse hosts that share a machine-id: clones that were never made different, or one machine under two names."""
+    owners: dict = {}
+    for host, entry in known.items():
+        if entry["host"].get("machine_id"):
+            owners.setdefault(entry["host"]["machine_id"], []).append(host)
+    remedy = "on a clone: rm /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup; reboot"
+    for twins in owners.values():
+        for host in twins if len(twins) > 1 else []:
+            others = ", ".join(name for name in twins if name != host)
+            hosts[host] = _refuse(hosts[host], f"it has the machine-id of {others}", remedy)
+
+
+def _refuse(entry: dict, reason: str, remedy: str) -> dict:
+    return {**entry, "result": "refused", "steps": [], "reason": reason, "remedy": remedy}
 
 
 def _with_waves(plan: dict) -> dict:
@@ -95,7 +128,7 @@ def _with_waves(plan: dict) -> dict:
     return {**plan, "waves": waves, "sizes": [len(members) + 1 for members in waves] or [1]}
 
 
-def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, mode: str) -> dict:
+def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, mode: str, accepted: bool) -> dict:
     """The plan of one host: a ``result`` where nothing is to be done to it, else its ``steps``."""
     host, policy = known["host"], known["policy"]
     entry = {"result": None, "reason": known["reason"], "remedy": known["remedy"], "steps": [], "takeover": []}
@@ -103,46 +136,64 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
         return {**entry, "result": "powered off" if known["state"] == "off" else "refused"}
     if host["boot_id"] == owner.get("boot_id"):
         remedy = "run it from another machine, or leave this one out with -e 'patching_hosts=...'"
-        return {**entry, "result": "refused", "reason": "this run works from this machine", "remedy": remedy}
+        return _refuse(entry, "this run works from this machine", remedy)
+
+    claim, kept = host["claim"], host["kept_baseline"]
+    left = claim if claim and claim.get("run") != run else None
+    if left and not expired(left, host["clock"]) and left.get("run") not in dead_runs:
+        remedy = f"wait for that run; if it is known to be dead: -e patching_takeover={left.get('run')}"
+        return _refuse(entry, f"claimed by {describe(left)}", remedy)
+    worse = regressions(kept["baseline"], host["baseline"]) if kept else []
+    if worse and not accepted:
+        remedy = "mend it; or take the host as it is: -e patching_accept=HOST"
+        return _refuse(entry, f"{'; '.join(worse)} (run {kept['run']} left it so)", remedy)
 
     steps = []
-    claim = host["claim"]
-    if claim and claim.get("run") != run:
-        if not expired(claim, host["clock"]) and claim.get("run") not in dead_runs:
-            remedy = f"wait for that run; if it is known to be dead: -e patching_takeover={claim.get('run')}"
-            return {**entry, "result": "refused", "reason": f"claimed by {describe(claim)}", "remedy": remedy}
-        steps.append({"step": "recover", "why": f"left by run {claim.get('run')}"})
-        entry["takeover"] = [claim.get("run")]
-
+    if left:
+        steps.append({"step": "recover", "why": f"left by run {left.get('run')}"})
+    if worse:
+        steps.append({"step": "accept", "why": "; ".join(worse)})
     if mode == "recover" and not steps:
         return {**entry, "result": "nothing to do"}
+
     upgrades = host["upgrades"] if mode == "patch" else []
     security = [item for item in upgrades if item["security"]]
     if upgrades:
         steps.append({"step": "upgrade", "why": f"{len(upgrades)} updates, {len(security)} of them security"})
-
     wanted = "if_required" if mode == "reboot" and policy["reboot"] == "never" else policy["reboot"]
-    reboot = host["reboot"]
-    if reboot["required"] and wanted != "never":
-        steps.append({"step": "reboot", "why": "; ".join(reboot["reasons"])})
-    elif upgrades and wanted == "always":
-        steps.append({"step": "reboot", "why": "patching_reboot is always"})
-    elif upgrades and reboot["expected"] and wanted == "if_required":
-        steps.append({"step": "reboot", "why": f"expected: {'; '.join(reboot['expected'])}"})
+    why = _reboot_why(wanted, host["reboot"], bool(upgrades))
+    if why:
+        steps.append({"step": "reboot", "why": why})
 
     entry |= {
+        "steps": steps,
+        "takeover": [left.get("run")] if left else [],
         "policy": {**policy, "reboot": wanted},
         "updates": len(upgrades),
         "security": len(security),
         "security_packages": [f"{item['name']}={item['security']}" for item in security],
-        "before": {name: host[name] for name in ("boot_id", "kernel", "baseline", "os", "kept_back")},
+        "before": {
+            **{name: host[name] for name in ("boot_id", "kernel", "os", "kept_back")},
+            "baseline": host["baseline"] if accepted or not kept else kept["baseline"],
+        },
     }
     if steps:
-        return {**entry, "steps": steps}
-    if reboot["required"]:
+        return entry
+    if host["reboot"]["required"]:
         remedy = "when it suits you: ansible-playbook homelab.patching.reboot -e patching_hosts=HOST"
-        return {**entry, "result": "reboot pending", "reason": "; ".join(reboot["reasons"]), "remedy": remedy}
+        return {**entry, "result": "reboot pending", "reason": "; ".join(host["reboot"]["reasons"]), "remedy": remedy}
     return {**entry, "result": "nothing to do"}
+
+
+def _reboot_why(wanted: str, reboot: Mapping, upgrade: bool) -> str:
+    """Why the host will be rebooted, or is expected to be; empty where it will not."""
+    if reboot["required"] and wanted != "never":
+        return "; ".join(reboot["reasons"])
+    if upgrade and wanted == "always":
+        return "patching_reboot is always"
+    if upgrade and wanted == "if_required" and reboot["expected"]:
+        return f"expected: {'; '.join(reboot['expected'])}"
+    return ""
 
 
 def _waves(plan: Mapping) -> list:
@@ -198,14 +249,21 @@ def may_open(plan: Mapping, wave: int, batch: Collection, go: int) -> bool:
     return bool(planned) and go == wave and sorted(batch) == sorted([*planned, conductor(wave)])
 
 
-def next_go(plan: Mapping, wave: int, records: Mapping) -> int:
-    """The wave that may open after this one, or 0: too much went wrong.
+def next_go(plan: Mapping, wave: int, records: Mapping, now: float) -> dict:
+    """May the wave after this one open?
 
+    :param wave: the wave that has ended; 0 before the first.
     :param records: host -> its record, or None, for every planned host.
+    :param now: seconds since the epoch.
+    :returns: ``go``, the wave that may open next or 0; and ``stopped``, why none may.
     """
     so_far = [host for members in plan["waves"][:wave] for host in members]
     bad = [host for host in so_far if (records.get(host) or {"result": "lost"})["result"] in ("failed", "lost")]
-    return wave + 1 if len(bad) <= plan["policy"]["max_failures"] else 0
+    if len(bad) > plan["policy"]["max_failures"]:
+        return {"go": 0, "stopped": f"the roll stopped after {', '.join(bad)}"}
+    if plan["deadline"] is not None and now >= plan["deadline"]:
+        return {"go": 0, "stopped": f"no wave opens after {plan['policy']['until']} (patching_until)"}
+    return {"go": wave + 1, "stopped": ""}
 
 
 def lines(plan: Mapping) -> list:
@@ -214,13 +272,14 @@ def lines(plan: Mapping) -> list:
     rows = []
     for host in sorted(plan["hosts"], key=lambda name: (wave_of.get(name, len(plan["hosts"]) + 1), name)):
         entry = plan["hosts"][host]
+        remedy = entry["remedy"].replace("HOST", host)
         system = entry["before"]["os"]["pretty"] if "before" in entry else "-"
         if entry["steps"]:
             steps = [f"{step['step']} ({step['why']})" for step in entry["steps"]]
             rows.append([str(wave_of[host]), host, system, ", ".join([*steps, "prove"])])
         else:
             why = f": {entry['reason']}" if entry["reason"] else ""
-            then = f" -> {entry['remedy']}" if entry["remedy"] else ""
+            then = f" -> {remedy}" if remedy else ""
             rows.append(["-", host, system, f"{entry['result']}{why}{then}"])
     count, waves = len(wave_of), len(plan["waves"])
     title = f"Plan of run {plan['run']}: {count} of {len(rows)} hosts in {waves} wave{'' if waves == 1 else 's'}"

@@ -58,3 +58,13 @@ def finish(
         "boot_id": after.get("boot_id"),
         "kernel": (after.get("kernel") or {}).get("running"),
     }
+
+
+def fact(record: Mapping) -> dict:
+    """What a host keeps of its own record: ``result``, ``reason``, ``packages`` (how many), ``kernel``."""
+    return {
+        "result": record["result"],
+        "reason": record["reason"],
+        "packages": len(record["packages"]),
+        "kernel": (record["kernel"] or {}).get("release"),
+    }

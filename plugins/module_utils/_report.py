@@ -19,15 +19,16 @@ RED = ("refused", "failed", "lost", "not attempted")
 _RUN_AGAIN = "run again when it answers; the next run puts the host in order first"
 
 
-def summarize(plan: Mapping, records: Mapping) -> dict:
+def summarize(plan: Mapping, records: Mapping, stopped: str = "") -> dict:
     """The end of a run.
 
     :param plan: from `_plan.make_plan`.
     :param records: host -> what its transaction wrote, or None where it never began.
+    :param stopped: why no later wave was opened.
     :returns: ``run``, ``ok``, ``hosts`` (each with ``result``, ``reason``, ``remedy``, ``packages``, ``boot_id``,
         ``kernel``, ``seconds``) and ``counts`` by result.
     """
-    hosts = {host: _host(host, entry, records.get(host)) for host, entry in plan["hosts"].items()}
+    hosts = {host: _host(host, entry, records.get(host), stopped) for host, entry in plan["hosts"].items()}
     counts: dict = {}
     for entry in hosts.values():
         counts[entry["result"]] = counts.get(entry["result"], 0) + 1
@@ -35,7 +36,7 @@ def summarize(plan: Mapping, records: Mapping) -> dict:
     return {"run": plan["run"], "ok": not wrong, "wrong": wrong, "counts": counts, "hosts": hosts}
 
 
-def _host(host: str, entry: Mapping, record: Mapping | None) -> dict:
+def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str) -> dict:
     before = entry.get("before") or {}
     summary = {
         "result": entry["result"] or "not attempted",
@@ -47,7 +48,7 @@ def _host(host: str, entry: Mapping, record: Mapping | None) -> dict:
         "kernel": {"before": (before.get("kernel") or {}).get("running"), "after": None},
     }
     if entry["result"] is None and record is None:
-        summary |= {"reason": "the roll had stopped before its wave", "remedy": "run again"}
+        summary |= {"reason": stopped or "its wave was never opened", "remedy": "run again"}
     elif record is not None:
         if record["result"] == "lost":
             summary |= {

@@ -35,14 +35,21 @@ _ENVIRONMENT = {
 }
 
 
-def arguments(mode: str, security: list) -> list:
+def arguments(mode: str, security: list, exclude: list) -> list:
     """The apt-get arguments of an upgrade.
 
     :param mode: ``full`` or ``security``.
     :param security: ``name=version`` of each pending security update. `install --only-upgrade` of exact versions
         leaves the automatic marks alone; `upgrade NAME` would upgrade everything.
+    :param exclude: names of packages that a full upgrade leaves as they are.
     """
-    return ["dist-upgrade"] if mode == "full" else ["install", "--only-upgrade", *security]
+    if mode == "security":
+        return ["install", "--only-upgrade", *security]
+    # Asked for in its installed version a package is left alone by this call, with no pin or hold to take back.
+    installed = _host.installed_packages() if exclude else {}
+    kept = [f"{name}={version}" for name, version in installed.items() if name.partition(":")[0] in exclude]
+    # dist-upgrade would rather remove what depends on the new version of such a package; upgrade removes nothing.
+    return ["upgrade", "--with-new-pkgs", *kept] if kept else ["dist-upgrade"]
 
 
 def _cause(stderr: str) -> str:
@@ -74,13 +81,14 @@ def check() -> dict:
     return NOTHING
 
 
-def pending(apt_pkg) -> dict:
+def pending(apt_pkg, exclude: list) -> dict:
     """What a full upgrade would do, each package with its security version where it has one.
 
     :param apt_pkg: the module of python3-apt.
+    :param exclude: names of packages that are left as they are.
     :returns: as `parse_simulation`; each upgrade also has ``security`` (a version or None).
     """
-    result = simulate(["dist-upgrade"])
+    result = simulate(arguments("full", [], exclude))
     if not result["upgrades"]:
         return result
     apt_pkg.init()

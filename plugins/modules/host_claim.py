@@ -40,6 +40,18 @@ options:
     type: list
     elements: str
     default: []
+  record:
+    description:
+      - With V(state=released), what became of the run on this host. It is kept in
+        C(/etc/ansible/facts.d/patching.fact), so that C(ansible_local.patching) tells.
+    type: dict
+    default: {}
+  baseline:
+    description:
+      - With O(record), the health from before a run that broke something. Later runs compare with it.
+      - An empty one is the end of an earlier one.
+    type: dict
+    default: {}
   daily_run_timeout:
     description: Seconds to wait for a daily update that is already at work.
     type: int
@@ -105,7 +117,7 @@ def released(params: dict, check_mode: bool) -> dict:
         current = _claims.read()
         changed = bool(current and current.get("run") == params["run"])
     else:
-        changed = _claims.release(params["run"])
+        changed = _claims.release(params["run"], params["record"], params["baseline"])
     return {"changed": changed, "taken_over": None, "claim": _claims.read()}
 
 
@@ -118,6 +130,8 @@ def main() -> None:
             "owner": {"type": "dict", "default": {}},
             "seconds": {"type": "int", "default": 14400},
             "takeover": {"type": "list", "elements": "str", "default": []},
+            "record": {"type": "dict", "default": {}},
+            "baseline": {"type": "dict", "default": {}},
             "daily_run_timeout": {"type": "int", "default": 1800},
         },
         supports_check_mode=True,

@@ -24,6 +24,16 @@ options:
     type: str
     choices: [full, security, none]
     default: full
+  exclude:
+    description: Names of packages that are left as they are.
+    type: list
+    elements: str
+    default: []
+  controller_clock:
+    description:
+      - The control node's clock in seconds since the epoch. A host whose clock is more than five minutes away from it
+        is not fit, because apt would not trust the archive, and claims would not expire when they should.
+    type: float
   lists:
     description: The result of refreshing the package lists, so that a failure is told with its cause.
     type: dict
@@ -75,14 +85,17 @@ host:
       type: list
       elements: dict
     kept_back:
-      description: Packages that an upgrade leaves as they are.
+      description: Packages that an upgrade leaves as they are, each with name and why.
       type: list
-      elements: str
+      elements: dict
+    kept_baseline:
+      description: The baseline from before a run that broke something, with the run's id, or null.
+      type: dict
     reboot:
       description: Whether a reboot is RV(host.reboot.required) now, and why; and why one is expected after the upgrade.
       type: dict
     unfit:
-      description: Why the host must not be patched now, each with message and remedy; empty for a fit host.
+      description: Why the host must not be patched now, each with message, remedy and mendable (by recovering it).
       type: list
       elements: dict
     baseline:
@@ -103,7 +116,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ..module_utils import _host, _upgrade
+from ..module_utils import _claims, _host, _upgrade
 from ..module_utils._errors import PatchingError
 from ..module_utils._health import listeners
 from ..module_utils._reboot import (
@@ -120,6 +133,7 @@ try:
 except ImportError:
     apt_pkg = None
 
+_CLOCK_SECONDS = 300
 # apt needs room for what it unpacks beside what it replaces; less than this has never ended well.
 _FREE_BYTES = {"/": 500_000_000, "/boot": 100_000_000, "/var/cache/apt": 200_000_000}
 
@@ -139,18 +153,18 @@ def _os() -> dict:
     }
 
 
-def _unfit() -> list:
+def _unfit(clock: float | None) -> list:
     """Why the host must not be patched now."""
     problems = []
 
-    def problem(message: str, remedy: str) -> None:
-        problems.append({"message": message, "remedy": remedy})
+    def problem(message: str, remedy: str, mendable: bool = False) -> None:
+        problems.append({"message": message, "remedy": remedy, "mendable": mendable})
 
     if shutil.which("pveversion"):
         problem("this is a Proxmox VE host, not a guest", "leave it out: tag it nopatch, or -e 'patching_hosts=...'")
     audit = _host.run(["dpkg", "--audit"]).stdout.strip()
     if audit:
-        problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "on the host: dpkg --configure -a")
+        problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "on the host: dpkg --configure -a", mendable=True)
     for path, needed in _FREE_BYTES.items():
         if Path(path).is_dir() and _host.free_bytes(path) < needed:
             free = _host.free_bytes(path) // 1_000_000
@@ -158,6 +172,14 @@ def _unfit() -> list:
                 f"only {free} MB free in {path}, {needed // 1_000_000} MB are needed",
                 f"on the host: make room in {path}",
             )
+    for device in _host.grub_devices():
+        if not Path(device).exists():
+            problem(
+                f"grub-pc would be installed on {device}, which is not there", "on the host: dpkg-reconfigure grub-pc"
+            )
+    if clock and abs(time.time() - clock) > _CLOCK_SECONDS:
+        wrong = round(time.time() - clock)
+        problem(f"its clock is {wrong} s away from the control node's", "on the host: timedatectl set-ntp true")
     scheduled = _host.shutdown_scheduled()
     if scheduled:
         problem(f"a {scheduled} is scheduled on the host", "wait for it, or on the host: shutdown -c")
@@ -189,9 +211,18 @@ def _expected(upgrades: list) -> list:
     return predicted_reasons([item["name"] for item in upgrades], _host.mapped_packages(REBOOT_SERVICES))
 
 
-def assess(upgrade: str, lists: dict) -> dict:
+def _kept_back(found: dict, exclude: list) -> list:
+    """The packages that an upgrade leaves as they are, and why."""
+    held = set(_host.run(["apt-mark", "showhold"]).stdout.split()) if found["kept_back"] else set()
+    reasons = {name: "held" if name in held else "its dependencies do not allow it" for name in found["kept_back"]}
+    reasons |= {name: "phased: not this host's turn yet" for name in found["phased"]}
+    reasons |= {name: "excluded by patching_exclude_packages" for name in reasons if name in exclude}
+    return [{"name": name, "why": reasons[name]} for name in sorted(reasons)]
+
+
+def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dict:
     """The assessment of this host; see RETURN."""
-    unfit = _unfit()
+    unfit = _unfit(clock)
     if lists.get("rc", 0) != 0:
         text = f"{lists.get('stderr', '')}\n{lists.get('msg', '')}"
         cause = next((line for line in text.splitlines() if line.startswith("E:")), text.strip()[-200:])
@@ -202,12 +233,13 @@ def assess(upgrade: str, lists: dict) -> dict:
     found = _upgrade.NOTHING
     try:
         # Working an upgrade out is `apt-get check` as well: with broken dependencies it fails.
-        found = _upgrade.check() if unfit or upgrade == "none" else _upgrade.pending(apt_pkg)
+        found = _upgrade.check() if unfit or upgrade == "none" else _upgrade.pending(apt_pkg, exclude)
     except PatchingError as exc:
         unfit.append({"message": exc.message, "remedy": exc.remedy})
     upgrades, removals = found["upgrades"], found["removals"]
     if upgrade == "security":
-        upgrades, removals = [{**item, "new": item["security"]} for item in upgrades if item["security"]], []
+        upgrades = [{**item, "new": item["security"]} for item in upgrades if item["security"]]
+        removals = []
     if removals:
         unfit.append(
             {
@@ -225,7 +257,7 @@ def assess(upgrade: str, lists: dict) -> dict:
         "machine_id": _host.read("/etc/machine-id"),
         "kernel": kernel,
         "upgrades": upgrades,
-        "kept_back": sorted(set(found["kept_back"] + found["phased"])),
+        "kept_back": _kept_back(found, exclude),
         "reboot": {
             "required": bool(reasons),
             "reasons": reasons,
@@ -233,7 +265,8 @@ def assess(upgrade: str, lists: dict) -> dict:
         },
         "unfit": unfit,
         "baseline": {"failed_units": _host.failed_units(), "listeners": sorted(ports)},
-        "claim": _host.read_json(_host.STATE / "claim.json"),
+        "kept_baseline": _host.read_json(_claims.BASELINE),
+        "claim": _claims.read(),
         "clock": time.time(),
     }
 
@@ -243,6 +276,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "upgrade": {"type": "str", "choices": ["full", "security", "none"], "default": "full"},
+            "exclude": {"type": "list", "elements": "str", "default": []},
+            "controller_clock": {"type": "float"},
             "lists": {"type": "dict"},
         },
         supports_check_mode=True,
@@ -255,7 +290,12 @@ def main() -> None:
             module.fail_json(msg="python3-apt is missing on this host. On the host: apt-get install python3-apt")
         respawn_module(interpreter)
     try:
-        host = assess(module.params["upgrade"], module.params["lists"] or {})
+        host = assess(
+            module.params["upgrade"],
+            module.params["exclude"],
+            module.params["controller_clock"],
+            module.params["lists"] or {},
+        )
     except PatchingError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=False, host=host)

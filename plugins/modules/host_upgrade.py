@@ -41,6 +41,11 @@ options:
     type: list
     elements: str
     default: []
+  exclude:
+    description: Names of packages that V(full) leaves as they are.
+    type: list
+    elements: str
+    default: []
   timeout:
     description: Seconds to wait. When they are over the module fails; the upgrade itself goes on.
     type: int
@@ -85,7 +90,7 @@ from ..module_utils._errors import PatchingError
 
 def downloaded(params: dict) -> dict:
     """Fetch the packages."""
-    action = _upgrade.arguments(params["upgrade"], params["security"])
+    action = _upgrade.arguments(params["upgrade"], params["security"], params["exclude"])
     return {"changed": _upgrade.download(action, params["timeout"]) > 0}
 
 
@@ -93,7 +98,7 @@ def finished(params: dict) -> dict:
     """Upgrade, or go on waiting for the upgrade that this run has started."""
     state = _host.unit(_host.UPGRADE_UNIT)
     if not (_upgrade.loaded(state) and state.get("Description") == _upgrade.DESCRIPTION + params["run"]):
-        action = _upgrade.arguments(params["upgrade"], params["security"])
+        action = _upgrade.arguments(params["upgrade"], params["security"], params["exclude"])
         _upgrade.start(params["run"], _upgrade.install_command(action))
     return _result(_upgrade.collect(_upgrade.wait(params["timeout"])))
 
@@ -128,6 +133,7 @@ def main() -> None:
             "run": {"type": "str", "required": True},
             "upgrade": {"type": "str", "choices": ["full", "security"], "default": "full"},
             "security": {"type": "list", "elements": "str", "default": []},
+            "exclude": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 3600},
         },
     )

@@ -6,6 +6,12 @@ import pytest
 
 from tests.support import CHECKOUT, Played, lab, lab_env, play
 
+# One small package instead of all security updates, where the order of things counts and not their number.
+ONLY_THE_LAB = (
+    "cd /etc/apt && mkdir -p kept && for f in sources.list sources.list.d/*; do"
+    " grep -q 198.18.0.1 $f || mv $f kept/; done; apt-get update -qq"
+)
+
 
 @pytest.fixture(scope="session")
 def machines():

@@ -8,15 +8,11 @@ import os
 
 import pytest
 
+from tests.faults.conftest import ONLY_THE_LAB
 from tests.support import ask, lab, pending, state
 
 HOST = "app1"
 ONLY = {"patching_hosts": HOST}
-# One small package instead of all security updates: what counts here is the order of things, not their number.
-ONLY_THE_LAB = (
-    "cd /etc/apt && mkdir -p kept && for f in sources.list sources.list.d/*; do"
-    " grep -q 198.18.0.1 $f || mv $f kept/; done; apt-get update -qq"
-)
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,31 @@
 """Who is patched, in which wave, by which steps; and what a run came to: tables of cases."""
 
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+
 import pytest
-from ansible_collections.homelab.patching.plugins.module_utils import _plan, _record, _report
+from ansible_collections.homelab.patching.plugins.module_utils import _plan, _policy, _record, _report
 from ansible_collections.homelab.patching.plugins.module_utils._errors import PatchingError
 
 OWNER = {"who": "me@control", "pid": 1, "started": "1", "boot_id": "boot-control", "machine_id": "machine-control"}
-POLICY = {"upgrade": "full", "reboot": "if_required", "ring": 50, "apart": [], "wave_size": 1, "max_failures": 0}
+POLICY = {
+    **{"upgrade": "full", "reboot": "if_required", "ring": 50, "apart": [], "exclude_packages": []},
+    **{"before": "", "after": "", "wave_size": 1, "max_failures": 0, "until": None},
+}
+NOW = datetime(2026, 11, 23, 3, 0, tzinfo=timezone.utc)
 UPDATE = {"name": "curl", "old": "1", "new": "2", "origins": [], "security": "2"}
 CLAIM = {"run": "other", "owner": OWNER, "expires": 1000}
+
+
+MACHINES = iter(range(10_000))
 
 
 def host(**changes):
     base = {
         "os": {"pretty": "Debian"},
         "boot_id": "boot-1",
-        "machine_id": "machine-1",
+        "machine_id": f"machine-{next(MACHINES)}",
         "kernel": {"running": {"release": "6.1", "version": "1"}, "newest": None},
         "upgrades": [],
         "kept_back": [],
@@ -22,6 +33,7 @@ def host(**changes):
         "unfit": [],
         "baseline": {"failed_units": [], "listeners": [22]},
         "claim": None,
+        "kept_baseline": None,
         "clock": 500,
     }
     return {**base, **changes}
@@ -31,8 +43,8 @@ def known(policy=None, **changes):
     return _plan.assessment({**POLICY, **(policy or {})}, {}, {}, {"host": host(**changes)})
 
 
-def plan(assessments, dead=(), mode="patch"):
-    return _plan.make_plan("run-1", OWNER, assessments, set(dead), mode)
+def plan(assessments, dead=(), mode="patch", accepted=()):
+    return _plan.make_plan("run-1", OWNER, assessments, set(dead), NOW, mode, accepted)
 
 
 WANTS_REBOOT = {"required": True, "reasons": ["asked for by dbus"], "expected": []}
@@ -179,25 +191,96 @@ def test_a_wave_opens_only_as_planned(wave, batch, go, opens):
 
 
 @pytest.mark.parametrize(
-    ("records", "max_failures", "go"),
+    ("records", "max_failures", "go", "stopped"),
     [
-        ({"a": PATCHED}, 0, 2),
-        ({"a": FAILED}, 0, 0),
-        ({"a": LOST}, 0, 0),
+        ({"a": PATCHED}, 0, 2, ""),
+        ({"a": FAILED}, 0, 0, "the roll stopped after a"),
+        ({"a": LOST}, 0, 0, "the roll stopped after a"),
         # No record at all: the host never came to begin. That is a lost one too.
-        ({}, 0, 0),
-        ({"a": FAILED}, 1, 2),
+        ({}, 0, 0, "the roll stopped after a"),
+        ({"a": FAILED}, 1, 2, ""),
     ],
 )
-def test_the_next_wave_opens_only_if_all_is_accounted_for(records, max_failures, go):
+def test_the_next_wave_opens_only_if_all_is_accounted_for(records, max_failures, go, stopped):
     made = {**PLANNED, "policy": {**PLANNED["policy"], "max_failures": max_failures}}
-    assert _plan.next_go(made, 1, records) == go
+    assert _plan.next_go(made, 1, records, 0.0) == {"go": go, "stopped": stopped}
 
 
 def test_failures_of_earlier_waves_count():
     made = {**PLANNED, "policy": {**PLANNED["policy"], "max_failures": 1}}
-    assert _plan.next_go(made, 2, {"a": FAILED, "b": PATCHED}) == 3
-    assert _plan.next_go(made, 2, {"a": FAILED, "b": LOST}) == 0
+    assert _plan.next_go(made, 2, {"a": FAILED, "b": PATCHED}, 0.0)["go"] == 3
+    assert _plan.next_go(made, 2, {"a": FAILED, "b": LOST}, 0.0)["go"] == 0
+
+
+def test_no_wave_opens_after_the_deadline():
+    made = plan({"a": known({"until": "04:30"}, upgrades=[UPDATE])})
+    assert made["deadline"] == NOW.timestamp() + 90 * 60
+    assert _plan.next_go(made, 0, {}, made["deadline"] - 1)["go"] == 1
+    late = _plan.next_go(made, 0, {}, made["deadline"])
+    assert late == {"go": 0, "stopped": "no wave opens after 04:30 (patching_until)"}
+
+
+@pytest.mark.parametrize(
+    ("until", "hours"),
+    [("04:30", 1.5), ("02:30", -0.5), ("23:00", -4), ("14:59", 11 + 59 / 60), ("15:01", -11 - 59 / 60), (None, None)],
+)
+def test_the_deadline_is_the_nearest(until, hours):
+    found = _policy.deadline(until, NOW)
+    assert found is None if hours is None else found == pytest.approx(NOW.timestamp() + hours * 3600)
+
+
+@pytest.mark.parametrize("until", ["24:00", "4.30", 270, "soon"])
+def test_a_wrong_deadline_is_refused(until):
+    with pytest.raises(PatchingError, match="Use a time of day in quotes"):
+        _policy.deadline(until, NOW)
+
+
+BROKEN = {"kept_baseline": {"run": "old", "baseline": {"failed_units": [], "listeners": [22, 80]}}}
+
+
+def test_what_an_earlier_run_broke_stays_red():
+    entry = plan({"a": known(upgrades=[UPDATE], **BROKEN)})["hosts"]["a"]
+    assert entry["result"] == "refused"
+    assert entry["reason"] == "nothing listens on TCP port 80 any more (run old left it so)"
+
+
+def test_until_it_is_accepted():
+    entry = plan({"a": known(**BROKEN)}, accepted=["a"])["hosts"]["a"]
+    assert [step["step"] for step in entry["steps"]] == ["accept"]
+    assert entry["before"]["baseline"]["listeners"] == [22]
+
+
+def test_or_healthy_again():
+    healthy = {"failed_units": [], "listeners": [22, 80, 443]}
+    entry = plan({"a": known(upgrades=[UPDATE], baseline=healthy, **BROKEN)})["hosts"]["a"]
+    assert entry["result"] is None
+    assert entry["before"]["baseline"]["listeners"] == [22, 80]
+
+
+def test_two_hosts_with_one_machine_id_are_refused():
+    twin = {"machine_id": "same", "upgrades": [UPDATE]}
+    made = plan({"a": known(**twin), "b": known(**twin), "c": known(upgrades=[UPDATE])})
+    assert made["waves"] == [["c"]]
+    assert made["hosts"]["a"]["reason"] == "it has the machine-id of b"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("patching_wavesize", "Did you mean patching_wave_size?"),
+        ("patching_xyzzy", "There are: patching_accept"),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_refused(name, says):
+    with pytest.raises(PatchingError, match=f"{name} is set on a, and nothing reads it.*{re.escape(says[:-1])}"):
+        _policy.check_names("a", [name, "patching_wave_size", "other"])
+
+
+def test_every_variable_that_a_user_may_set_is_read_somewhere_and_the_other_way_round():
+    checkout = Path(__file__).parents[3]
+    files = [*checkout.glob("roles/*/defaults/main.yml"), *checkout.glob("playbooks/*.yml")]
+    read = {name for path in files for name in re.findall(r"(?<![\w.])patching_[a-z_]+", path.read_text())}
+    assert read == set(_policy.NAMES)
 
 
 def record(result, **fields):

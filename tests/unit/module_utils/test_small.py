@@ -73,7 +73,7 @@ def test_only_what_is_worse_than_before_is_a_problem():
     ],
 )
 def test_guard(arguments, says):
-    found = refusal(*arguments)
+    found = refusal(*arguments, {"web1": ["patching_upgrade"]})
     assert says in found if says else found == ""
 
 
