@@ -300,7 +300,7 @@ compose:
   ansible_user: "'debian' if 'debian' in proxmox_tags_parsed else 'ubuntu'"
 keyed_groups:
   - key: proxmox_node
-    prefix: on
+    prefix: node
 """
 
 import os

@@ -28,7 +28,7 @@ options:
     type: str
     required: true
   owner:
-    description: Who works the run, as the plan says it (RV(claim.owner)).
+    description: Who works the run, as the plan says it (C(owner)).
     type: dict
     default: {}
   seconds:

@@ -78,7 +78,7 @@ host:
       description: Identity of this machine.
       type: str
     kernel:
-      description: RV(host.kernel.running) and the newest installed one, RV(host.kernel.newest) (null in a container).
+      description: C(running) and the newest installed one, C(newest) (null in a container).
       type: dict
     upgrades:
       description: What would be upgraded, each with name, old, new, origins and security (a version or null).
@@ -92,7 +92,7 @@ host:
       description: The baseline from before a run that broke something, with the run's id, or null.
       type: dict
     reboot:
-      description: Whether a reboot is RV(host.reboot.required) now, and why; and why one is expected after the upgrade.
+      description: Whether a reboot is C(required) now, and why; and why one is expected after the upgrade.
       type: dict
     unfit:
       description: Why the host must not be patched now, each with message, remedy and mendable (by recovering it).
