@@ -238,8 +238,8 @@ def last_run(log: str) -> dict | None:
     """The last run that unattended-upgrades' log knows of, or None.
 
     :param log: text of unattended-upgrades.log.
-    :returns: ``began``, ``ended`` (its last line), ``result`` (``ok``, ``interrupted`` or ``failed``), ``said`` (the
-        cause that it gave).
+    :returns: ``began``, ``ended`` (its last line), ``result`` (``ok``, ``conffile``: all but packages at which dpkg
+        would ask, ``interrupted`` or ``failed``), ``said`` (the cause that it gave).
     """
     run: dict | None = None
     for line in log.splitlines():
@@ -252,12 +252,14 @@ def last_run(log: str) -> dict | None:
         if run is None:
             continue
         run["ended"] = match["time"]
-        if text.startswith(_ENDS):
+        if text.startswith(_ENDS) and run["result"] != "conffile":
             run["result"] = "ok"
         elif text.startswith(_INTERRUPTED):
             run.update(result="interrupted", said=text)
-        elif match["level"] in ("ERROR", "CRITICAL") or "conffile prompt" in text:
-            run.update(result="failed", said=run["said"] or text)
+        elif "has conffile prompt" in text:
+            run.update(result="conffile", said=text)
+        elif match["level"] in ("ERROR", "CRITICAL"):
+            run.update(result="failed", said=text)
     return run
 
 

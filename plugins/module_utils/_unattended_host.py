@@ -23,7 +23,7 @@ from pathlib import Path
 from . import _host
 from ._apt import security_version
 from ._errors import PatchingError
-from ._unattended import REASONS, conf_files, parse_conf, reason
+from ._unattended import REASONS, conf_files, option, parse_conf, reason
 
 PROGRAM = Path("/usr/bin/unattended-upgrade")
 STAMP = Path("/var/lib/apt/periodic/upgrade-stamp")
@@ -62,21 +62,23 @@ def check() -> str:
 
     The lock is left out: who holds it is asked of the kernel.
     """
-    done = _host.run(["apt-get", "check", "-qq", "-o", "Debug::NoLocking=1", *_READ_ONLY], timeout=120)
+    done = _host.run(["apt-get", "check", "-q", "-o", "Debug::NoLocking=1", *_READ_ONLY], timeout=120)
     if done.returncode == 0:
         return ""
+    unmet = [line.strip() for line in done.stdout.splitlines() if re.match(r" \S+ : ", line)]
     errors = [line.removeprefix("E: ") for line in done.stderr.splitlines() if line.startswith("E:")]
-    return "; ".join(errors) or done.stderr.strip() or f"status {done.returncode}"
+    return "; ".join(unmet or errors) or done.stderr.strip() or f"status {done.returncode}"
 
 
-def interrupted_dpkg() -> str:
-    """What an interrupted dpkg left, in one line; empty where there is nothing."""
-    journal = [name for name in os.listdir("/var/lib/dpkg/updates") if name.isdigit()]
-    if journal:
-        return "dpkg was interrupted in the middle of a package"
-    lines = _host.run(["dpkg", "--audit"]).stdout.strip().splitlines()
-    broken = [line.split()[0] for line in lines if line.startswith(" ") and line.split()]
-    return f"dpkg has not finished {', '.join(broken)}" if broken else ""
+def dpkg_journal() -> bool:
+    """Was dpkg interrupted in the middle of its work? Then apt refuses to do anything."""
+    return any(name.isdigit() for name in os.listdir("/var/lib/dpkg/updates"))
+
+
+def unfinished_packages() -> list:
+    """Packages that dpkg has not configured. apt goes on with these by itself."""
+    lines = _host.run(["dpkg", "--audit"]).stdout.splitlines()
+    return [line.split()[0] for line in lines if line.startswith(" ") and line.split()]
 
 
 def lock_holder() -> dict | None:
@@ -162,12 +164,24 @@ def chance(own_file: str) -> float:
     return time.time() - max(moment for moment in [*began, 0.0] if moment is not None)
 
 
-def log(apt_pkg) -> str:
-    """The log of unattended-upgrades."""
-    folder = apt_pkg.config.find_dir("Unattended-Upgrade::LogDir", "/var/log/unattended-upgrades/")
-    return _host.read(
-        os.path.join(folder, apt_pkg.config.find("Unattended-Upgrade::LogFile", "unattended-upgrades.log"))
-    )
+def last_success(run: dict | None) -> float | None:
+    """When a run last ended well: by the daily script's stamp, or by the log.
+
+    :param run: from `_unattended.last_run`.
+    """
+    moments = [mtime(STAMP)]
+    if run and run["result"] in ("ok", "conffile"):
+        moments.append(time.mktime(time.strptime(run["ended"], "%Y-%m-%d %H:%M:%S")))
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def log(options: dict) -> str:
+    """The log of unattended-upgrades.
+
+    :param options: apt's, from `dump`.
+    """
+    folder = option(options, "Unattended-Upgrade::LogDir", "/var/log/unattended-upgrades")
+    return _host.read(os.path.join(folder, option(options, "Unattended-Upgrade::LogFile", "unattended-upgrades.log")))
 
 
 class _Words(logging.Handler):
@@ -192,8 +206,6 @@ class Program:
 
     def __init__(self, apt_pkg) -> None:
         self.apt_pkg = apt_pkg
-        for name, value in _NO_CACHE_FILES.items():
-            apt_pkg.config.set(name, value)
         self.words = _Words()
         logging.getLogger().handlers = [self.words]
         logging.getLogger().setLevel(logging.DEBUG)
@@ -202,6 +214,9 @@ class Program:
         with self._quiet("cannot be read"):
             # Compiled here: importing it would leave a compiled copy beside it.
             exec(compile(PROGRAM.read_text(encoding="utf-8"), str(PROGRAM), "exec"), self.uu.__dict__)
+        # Afterwards: the program makes apt read its configuration.
+        for name, value in _NO_CACHE_FILES.items():
+            apt_pkg.config.set(name, value)
 
     @contextlib.contextmanager
     def _quiet(self, what: str):
@@ -254,6 +269,9 @@ class Program:
         """What the next run would install and what it would leave as it is: ``install``, ``hold``."""
         with self._quiet("cannot work out its upgrade"):
             cache = self._cache()
+            if cache.broken_count:
+                # Then the program ends; `check` tells why.
+                return {"install": [], "hold": []}
             chosen = self._choose(cache)
             prompts = self._prompts(chosen)
             if prompts:
@@ -282,7 +300,8 @@ class Program:
                     self.plain = {p.name: p.candidate.version for p in self if p.is_installed and p.candidate}
                 super().apply_pinning(pins)
 
-        return Cache(rootdir="/")
+        # Not "/", as the program has it: with that, apt.Cache makes an empty sources.list where there is none.
+        return Cache(rootdir=None)
 
     def _choose(self, cache) -> list:
         return sorted(self.uu.calculate_upgradable_pkgs(cache, _Options()), key=lambda package: package.name)

@@ -97,7 +97,9 @@ policy:
       type: list
       elements: dict
     last_success:
-      description: When a daily run last ended well, in UTC, or null.
+      description: >-
+        When a run last ended well, in UTC, or null. By the daily script's stamp or unattended-upgrades' log. A run that
+        only left packages alone at which dpkg would ask did, although the script writes no stamp then.
       type: str
     last_run:
       description: The last run that is in unattended-upgrades' log, or null.
@@ -165,11 +167,11 @@ def _timers(units: dict) -> dict:
 def _stalled_by_host() -> list:
     """What stops every daily run, whatever its configuration."""
     problems = []
-    interrupted = _unattended_host.interrupted_dpkg()
     complaint = _unattended_host.check()
-    if interrupted:
-        problems.append(_problem("dpkg", interrupted, "on the host: dpkg --configure -a"))
-    if complaint and not (interrupted and "dpkg --configure -a" in complaint):
+    if _unattended_host.dpkg_journal():
+        message = "dpkg was interrupted in the middle of a package, so the daily script ends without a word"
+        problems.append(_problem("dpkg", message, "on the host: dpkg --configure -a"))
+    elif complaint:
         problems.append(
             _problem(
                 "apt-get check",
@@ -209,11 +211,17 @@ def _security_archives(archives: list, distro: str, codename: str) -> list:
 
 
 def _warnings(policy: dict) -> list:
+    """What does not stop the next run."""
+    problems = []
     run = policy["last_run"]
-    if run and run["result"] == "interrupted" and not policy["stalled"]:
-        message = f"the daily run of {run['began']} was interrupted: {run['said']}"
-        return [_problem("interrupted", message, "nothing to do; the next one goes on")]
-    return []
+    if run and run["result"] != "ok" and not policy["stalled"]:
+        message = f"the run of {run['began']} did not do all: {run['said'] or 'it came to no end'}"
+        problems.append(_problem(run["result"], message, "on the host: unattended-upgrade -v"))
+    unfinished = _unattended_host.unfinished_packages()
+    if unfinished and not policy["stalled"]:
+        message = f"dpkg has not finished {', '.join(unfinished)}"
+        problems.append(_problem("dpkg", message, "on the host: dpkg --configure -a"))
+    return problems
 
 
 def inform(max_age: int) -> dict:
@@ -247,9 +255,9 @@ def inform(max_age: int) -> dict:
     policy["enabled"] = not off
     policy["stalled"] += off + _stalled_by_host()
 
-    succeeded = _unattended_host.mtime(_unattended_host.STAMP)
+    policy["last_run"] = _unattended.last_run(_unattended_host.log(options))
+    succeeded = _unattended_host.last_success(policy["last_run"])
     policy["last_success"] = _unattended_host.iso(succeeded) if succeeded else None
-    policy["last_run"] = _unattended.last_run(_unattended_host.log(apt_pkg))
     policy["stalled"] += _unattended.stale(
         None if succeeded is None else time.time() - succeeded,
         _unattended_host.chance(_unattended.OWN_FILE),
