@@ -46,6 +46,7 @@ def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str) -> di
         "seconds": {},
         "boot_id": {"before": before.get("boot_id"), "after": None},
         "kernel": {"before": (before.get("kernel") or {}).get("running"), "after": None},
+        "kept_back": before.get("kept_back") or [],
     }
     if entry["result"] is None and record is None:
         summary |= {"reason": stopped or "its wave was never opened", "remedy": "run again"}
@@ -78,6 +79,9 @@ def lines(summary: Mapping) -> list:
         note = entry["reason"] + (f" -> {entry['remedy']}" if entry["remedy"] else "")
         if not note and seconds:
             note = ", ".join(f"{step} {seconds[step]:.0f} s" for step in seconds)
+        if entry["kept_back"]:
+            left = ", ".join(f"{item['name']} ({item['why']})" for item in entry["kept_back"])
+            note = "; ".join(part for part in (note, f"left alone: {left}") if part)
         rows.append([host, entry["result"], str(len(entry["packages"]) or "-"), rebooted, note])
     counts = ", ".join(f"{count} {result}" for result, count in sorted(summary["counts"].items()))
     verdict = "all is well" if summary["ok"] else f"not well: {', '.join(summary['wrong'])}"

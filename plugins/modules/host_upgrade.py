@@ -47,7 +47,9 @@ options:
     elements: str
     default: []
   timeout:
-    description: Seconds to wait. When they are over the module fails; the upgrade itself goes on.
+    description:
+      - Seconds to wait. When they are over, RV(finished) is false and the upgrade goes on; call the module again.
+      - A download ends with the module, and V(settled) fails then.
     type: int
     default: 3600
 attributes:
@@ -70,6 +72,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+finished:
+  description: Whether the upgrade is over.
+  returned: success
+  type: bool
 packages:
   description: What changed, each with name, old and new version (null where there is none).
   returned: success, failure
@@ -100,11 +106,14 @@ def finished(params: dict) -> dict:
     if not (_upgrade.loaded(state) and state.get("Description") == _upgrade.DESCRIPTION + params["run"]):
         action = _upgrade.arguments(params["upgrade"], params["security"], params["exclude"])
         _upgrade.start(params["run"], _upgrade.install_command(action))
-    return _result(_upgrade.collect(_upgrade.wait(params["timeout"])))
+    state = _upgrade.wait(params["timeout"])
+    if _upgrade.at_work(state):
+        return {"changed": True, "finished": False, "packages": []}
+    return _result(_upgrade.collect(state))
 
 
 def _result(outcome: dict) -> dict:
-    result = {"changed": bool(outcome["packages"]), "packages": outcome["packages"]}
+    result = {"changed": bool(outcome["packages"]), "finished": True, "packages": outcome["packages"]}
     if outcome["ok"]:
         return result
     last = next((line for line in reversed(outcome["log"]) if line.startswith(("E:", "dpkg: error"))), "")
@@ -118,11 +127,21 @@ def _result(outcome: dict) -> dict:
 
 def settled(params: dict) -> dict:
     """Put in order what a dead run left."""
-    outcome = _upgrade.collect(_upgrade.wait(params["timeout"]))
+    outcome = _upgrade.collect(_wait_to_the_end(params["timeout"]))
     if _host.run(["dpkg", "--audit"]).stdout.strip():
         _upgrade.start(params["run"], _upgrade.CONFIGURE)
-        return {**_result(_upgrade.collect(_upgrade.wait(params["timeout"]))), "changed": True}
-    return {"changed": bool(outcome["packages"]), "packages": outcome["packages"]}
+        return {**_result(_upgrade.collect(_wait_to_the_end(params["timeout"]))), "changed": True}
+    return {"changed": bool(outcome["packages"]), "finished": True, "packages": outcome["packages"]}
+
+
+def _wait_to_the_end(timeout: float) -> dict:
+    state = _upgrade.wait(timeout)
+    if _upgrade.at_work(state):
+        raise PatchingError(
+            f"an earlier upgrade is still at work after {timeout:.0f} s; it goes on.",
+            f"On the host: journalctl -fu {_host.UPGRADE_UNIT}",
+        )
+    return state
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ def package():
 
     def publish(name, *hosts, old=(), new=()):
         names.add(name)
+        lab("unpublish", name, check=False)
         lab("publish", name, "1.0", *old)
         for host in hosts:
             ask(host, f"apt-get update -qq && apt-get install -yqq {name}")
