@@ -1,4 +1,4 @@
-"""Hosts with something wrong or odd about them: each is refused or survived, with cause and remedy; the peer is patched."""
+"""Hosts with something wrong or odd about them are refused or survived, with cause and remedy; the peer is patched."""
 
 import pytest
 
