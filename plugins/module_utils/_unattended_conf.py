@@ -111,7 +111,16 @@ def lines(policy: Mapping, host: str, before: bool = False) -> list:
         told.append(f"  last run that ended well: {policy['last_success'] or 'none'}; next: {following}")
     names = [each["name"] for each in policy["would_install"]]
     told.append(f"  the next run would install {len(names)}" + (f": {', '.join(names)}" if names else ""))
-    for each in policy["would_hold"]:
-        mark = "SECURITY, " if each["security"] else ""
-        told.append(f"  and leave {each['name']} at {each['old']} ({mark}{each['new']}): {each['why']}")
-    return told
+    return told + _left_alone(policy["would_hold"])
+
+
+def _left_alone(held: Sequence) -> list:
+    """A line for each package that stays, security first; those of one archive that is not allowed in one line."""
+    told, origins = [], {}
+    for each in sorted(held, key=lambda package: not package["security"]):
+        if each["reason"] == "origin" and not each["security"]:
+            origins.setdefault(each["why"], []).append(each["name"])
+        else:
+            mark = "SECURITY, " if each["security"] else ""
+            told.append(f"  and leave {each['name']} at {each['old']} ({mark}{each['new']}): {each['why']}")
+    return told + [f"  and leave {len(names)}, {why}: {', '.join(names)}" for why, names in origins.items()]

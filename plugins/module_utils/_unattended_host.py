@@ -253,7 +253,8 @@ class Program:
         """Every archive among the package sources, with the patterns that allow it."""
         with self._quiet("cannot match its allowed origins"):
             files = [file for file in self.apt_pkg.Cache(None).file_list if file.archive != "now"]
-            return [
+            # An archive has a file for each architecture and language.
+            found = [
                 {
                     "name": f"{file.origin}:{file.archive}/{file.component}" + (f" ({file.site})" if file.site else ""),
                     "origin": file.origin,
@@ -264,6 +265,7 @@ class Program:
                 }
                 for file in files
             ]
+            return [each for number, each in enumerate(found) if each not in found[:number]]
 
     def proposals(self) -> dict:
         """What the next run would install and what it would leave as it is: ``install``, ``hold``."""

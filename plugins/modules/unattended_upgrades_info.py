@@ -275,9 +275,11 @@ def inform(max_age: int) -> dict:
             for each in patterns
         ]
         policy["security_archives"] = _security_archives(archives, *program.distro())
-        policy["uncovered"] = _unattended.uncovered(
-            policy["security_archives"], settings, patterns, program.distro()[0]
-        )
+        distro = program.distro()[0]
+        policy["uncovered"] = _unattended.uncovered(policy["security_archives"], settings, patterns, distro)
+        if not archives:
+            message = "the host has no package lists, so nothing is known to it"
+            policy["uncovered"] = [_problem("no lists", message, "on the host: apt-get update")]
         policy["security_covered"] = not policy["uncovered"]
         found = program.proposals()
         policy["would_install"], policy["would_hold"] = found["install"], found["hold"]

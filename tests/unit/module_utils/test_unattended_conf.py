@@ -69,7 +69,11 @@ POLICY = {
     "timers": {"apt-daily-upgrade": {"next": "2026-11-24T06:00:00Z"}, "held": None},
     "last_success": None,
     "would_install": [{"name": "openssl"}],
-    "would_hold": [{"name": "x", "old": "1", "new": "2", "security": True, "why": "blacklisted by x"}],
+    "would_hold": [
+        {"name": name, "old": "1", "new": "2", "security": False, "reason": "origin", "why": "not allowed: o"}
+        for name in ("a", "b")
+    ]
+    + [{"name": "x", "old": "1", "new": "2", "security": True, "reason": "blacklisted", "why": "blacklisted by x"}],
 }
 MASKED = {"cause": "masked", "message": "apt-daily.timer is masked", "remedy": "systemctl unmask apt-daily.timer"}
 
@@ -78,7 +82,10 @@ def test_lines_of_a_good_host():
     lines = _unattended_conf.lines(POLICY, "web1")
     assert lines[0] == "web1: takes its security updates by itself"
     assert "  the next run would install 1: openssl" in lines
-    assert "  and leave x at 1 (SECURITY, 2): blacklisted by x" in lines
+    assert lines[-2:] == [
+        "  and leave x at 1 (SECURITY, 2): blacklisted by x",
+        "  and leave 2, not allowed: o: a, b",
+    ]
 
 
 def test_lines_of_a_bad_host():

@@ -1,0 +1,107 @@
+"""Prepares machines for the proof of the daily policy: python -m tests.daily prepare FILE | forget
+
+Real security updates are pending on Debian hosts. On each there is also a package from an archive that is not allowed,
+one that is blacklisted, and kernels that nothing needs. One host is given the shape of Ubuntu: its os-release, and
+archives that call themselves Ubuntu's.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from tests.support import ask, lab, pending, state
+
+DEBIAN = ("app3", "db2")
+UBUNTU = "app2"
+HOSTS = (*DEBIAN, UBUNTU)
+# Archive -> Origin of its Release file, and the package in it.
+ARCHIVES = {
+    "noble": ("Ubuntu", "lab-daily-release"),
+    "noble-security": ("Ubuntu", "lab-daily-security"),
+    "noble-infra-security": ("UbuntuESM", "lab-daily-infra"),
+    "noble-apps-security": ("UbuntuESMApps", "lab-daily-apps"),
+    "noble-updates": ("Ubuntu", "lab-daily-updates"),
+}
+FOREIGN = ("lab-daily-foreign", "lab-daily-black")
+OS_RELEASE = """\
+PRETTY_NAME="Ubuntu 24.04.3 LTS"
+NAME="Ubuntu"
+VERSION_ID="24.04"
+VERSION="24.04.3 LTS (Noble Numbat)"
+VERSION_CODENAME=noble
+ID=ubuntu
+ID_LIKE=debian
+"""
+LSB_RELEASE = (
+    'DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=24.04\nDISTRIB_CODENAME=noble\nDISTRIB_DESCRIPTION="Ubuntu 24.04.3 LTS"\n'
+)
+OLD_KERNELS = tuple(f"linux-image-5.0.0-{number}-lab" for number in (1, 2, 3, 4))
+
+
+def publish(version: str) -> None:
+    """Offer all packages of this scenario in one version."""
+    for archive, (_origin, package) in ARCHIVES.items():
+        lab("publish", package, version, "--suite", archive)
+    for package in FOREIGN:
+        lab("publish", package, version)
+
+
+def shape(host: str, sources: list) -> None:
+    """Make a host look like Ubuntu 24.04 to whoever asks: os-release, lsb-release, package sources."""
+    for path, text in {
+        "/etc/os-release": OS_RELEASE,
+        "/etc/lsb-release": LSB_RELEASE,
+        "/etc/apt/sources.list": "\n".join(sources),
+        # What the package of Ubuntu brings, and what its postinst and an administrator add.
+        "/etc/apt/apt.conf.d/50unattended-upgrades": (
+            'Unattended-Upgrade::Allowed-Origins { "${distro_id}:${distro_codename}-proposed"; };\n'
+            'Unattended-Upgrade::DevRelease "auto";'
+        ),
+        # Ubuntu's needrestart restarts services by itself.
+        "/etc/needrestart/conf.d/10-ubuntu.conf": "$nrconf{restart} = 'a';\n1;",
+    }.items():
+        ask(host, f"rm -f {path}; cat > {path} <<'END'\n{text}\nEND")
+
+
+def kernels(host: str) -> None:
+    """Old kernels, and one that is called like the running one; nothing needs any of them."""
+    ask(
+        host,
+        f"version=0; for name in {' '.join(OLD_KERNELS)} linux-image-$(uname -r); do mkdir -p /tmp/$name/DEBIAN;"
+        " version=$((version + 1)); printf 'Package: %s\\nVersion: 5.%s\\nArchitecture: %s\\nMaintainer: lab\\n"
+        "Description: lab\\n' $name $version $(dpkg --print-architecture) > /tmp/$name/DEBIAN/control;"
+        " dpkg-deb --build /tmp/$name /tmp/$name.deb; dpkg -i /tmp/$name.deb; apt-mark auto $name; done",
+    )
+
+
+def prepare(file: Path) -> None:
+    """Make updates pending, and write down how the machines are."""
+    sources = [
+        lab("suite", archive, "--origin", origin, "--label", origin, "--codename", "noble").strip()
+        for archive, (origin, _package) in ARCHIVES.items()
+    ]
+    publish("1.0")
+    shape(UBUNTU, sources)
+    for host in HOSTS:
+        packages = [*FOREIGN, *(package for _origin, package in ARCHIVES.values() if host == UBUNTU)]
+        ask(host, f"apt-get update -qq; apt-get install -qq -y {' '.join(packages)} >/dev/null 2>&1")
+    kernels("db2")
+    publish("2.0")
+    found = {host: {"pending": pending(host), "packages": state(host).packages} for host in HOSTS}
+    file.write_text(json.dumps(found, indent=2))
+
+
+def forget() -> None:
+    """Take the packages out of the repository, and throw away what the machines have become."""
+    for package in (*FOREIGN, *(package for _origin, package in ARCHIVES.values())):
+        lab("unpublish", package, check=False)
+    there = {host["name"] for host in json.loads(lab("status", "--json"))["hosts"]}
+    for host in sorted(there.intersection(HOSTS)):
+        lab("reset", host)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "prepare":
+        prepare(Path(sys.argv[2]))
+    else:
+        forget()

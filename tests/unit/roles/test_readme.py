@@ -1,0 +1,51 @@
+"""READMEs of roles are what their argument_specs say; defaults and argument_specs have the same keys and values."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).parents[3]
+ROLES = CHECKOUT / "roles"
+WITH_README = sorted(path.parent.name for path in ROLES.glob("*/README.md"))
+
+
+def test_there_is_a_role_with_a_readme():
+    assert "unattended_upgrades" in WITH_README
+
+
+@pytest.mark.parametrize("role", WITH_README)
+def test_the_readme_is_not_stale(role):
+    done = subprocess.run(
+        [sys.executable, CHECKOUT / "tools" / "role_readme.py", "--check", role],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stale_one_and_an_unknown_role_are_told(tmp_path):
+    tool = tmp_path / "tools" / "role_readme.py"
+    role = tmp_path / "roles" / "r"
+    (role / "meta").mkdir(parents=True)
+    tool.parent.mkdir()
+    tool.write_text((CHECKOUT / "tools" / "role_readme.py").read_text())
+    (role / "meta" / "argument_specs.yml").write_text("argument_specs: {main: {short_description: Do C(x|y)}}")
+
+    def run(*words):
+        return subprocess.run([sys.executable, tool, *words], capture_output=True, text=True, check=False)
+
+    assert (run("--check", "r").returncode, run("r").returncode, run("--check", "r").returncode) == (1, 0, 0)
+    assert "Do `x|y`." in (role / "README.md").read_text()
+    assert run("nope").returncode == 2
+
+
+def test_defaults_and_argument_specs_say_the_same():
+    role = ROLES / "unattended_upgrades"
+    defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
+    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    for entry in specs.values():
+        assert {name: option["default"] for name, option in entry["options"].items()} == defaults
