@@ -30,7 +30,7 @@ REFUSED = {
     "a shutdown is scheduled": ("shutdown -r +60", "a reboot is scheduled", "shutdown -c"),
     "it is a hypervisor": ("ln -s /bin/true /usr/bin/pveversion", "this is a Proxmox VE host", "nopatch"),
     "dependencies are broken": (
-        "dpkg --force-depends --remove libexpat1",
+        "dpkg --force-depends --remove libmodule-find-perl",
         "apt-get cannot work out an upgrade",
         "apt-get --fix-broken install",
     ),
