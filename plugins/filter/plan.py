@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
+import yaml
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils import _guard, _health, _plan, _record, _report, _run
@@ -30,6 +32,21 @@ def guard(
     return _guard.refusal(limit, run_tags, skip_tags, inventory_error, names)
 
 
+def _check_hooks(assessments: Mapping) -> None:
+    """Refuse a task file of the user that cannot be read: in the middle of a roll it would be too late."""
+    for host, known in sorted(assessments.items()):
+        for name in ("before", "after"):
+            path = ((known or {}).get("policy") or {}).get(name)
+            try:
+                tasks = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path else []
+            except (OSError, yaml.YAMLError) as exc:
+                raise PatchingError(
+                    f"patching_{name} of {host} cannot be read: {exc}.", "Name a file of tasks."
+                ) from exc
+            if not isinstance(tasks, list):
+                raise PatchingError(f"patching_{name} of {host}: {path} is no list of tasks.", "Name a file of tasks.")
+
+
 def plan(
     assessments: Mapping, mode: str = "patch", takeover: str | None = None, accept: str | Sequence | None = None
 ) -> dict:
@@ -37,6 +54,7 @@ def plan(
     claims = [((known or {}).get("host") or {}).get("claim") for known in assessments.values()]
     dead = {claim["run"] for claim in claims if claim and _run.is_dead(claim.get("owner") or {})}
     try:
+        _check_hooks(assessments)
         accepted = accept.replace(",", " ").split() if isinstance(accept, str) else list(accept or [])
         now = datetime.now().astimezone()
         made = _plan.make_plan(_run.new_id(), _run.identity(), assessments, dead | {takeover}, now, mode, accepted)

@@ -53,10 +53,26 @@ def require(run: str) -> None:
         raise PatchingError(f"the claim of run {run} on this host has expired.", "Run again.")
 
 
-def claim(run: str, owner: dict, seconds: int, takeover: list) -> dict | None:
-    """Take the host for `run`, or renew that.
+def renew(run: str, seconds: int) -> None:
+    """Put the end of this run's claim off.
+
+    :raises PatchingError: the host is not this run's any more; nothing more may be done to it.
+    """
+    with _host.locked():
+        require(run)
+        _write({**(read() or {}), "expires": int(time.time()) + seconds})
+
+
+def _write(claim: dict) -> None:
+    _host.write(CLAIM, json.dumps(claim))
+    _host.write(_HOLD, f"{claim['expires']}\n")
+
+
+def claim(run: str, owner: dict, seconds: int, takeover: list, baseline: dict) -> dict | None:
+    """Take the host for `run`.
 
     :param owner: see `_run.identity`.
+    :param baseline: the host's health; kept with the claim, so that it outlives a run that dies.
     :param seconds: how long the claim means something if nobody comes back for it.
     :param takeover: ids of runs that are known to be dead.
     :returns: the claim of another run that was taken over, or None.
@@ -67,13 +83,10 @@ def claim(run: str, owner: dict, seconds: int, takeover: list) -> dict | None:
         current = read()
         previous = taken_over(current, run, takeover, now)
         mine = current if current and current.get("run") == run else {}
-        # A record of the transaction outlives a takeover: whoever recovers the host needs to know how far it was.
-        kept = {"phase": (current or {}).get("phase", "claimed")}
-        claimed = {**mine, **kept, "run": run, "owner": owner, "expires": int(now) + seconds}
+        claimed = {**mine, "run": run, "owner": owner, "expires": int(now) + seconds, "baseline": baseline}
         if previous:
-            claimed["taken_over"] = {"run": previous.get("run"), "owner": previous.get("owner")}
-        _host.write(CLAIM, json.dumps(claimed))
-        _host.write(_HOLD, f"{claimed['expires']}\n")
+            claimed["taken_over"] = {name: previous.get(name) for name in ("run", "owner", "baseline")}
+        _write(claimed)
         missing = [service for service in _SERVICES if not _drop_in(service).exists()]
         for service in missing:
             _host.write(_drop_in(service), _DROP_IN)
@@ -92,6 +105,12 @@ def release(run: str, record: dict, baseline: dict) -> bool:
         current = read()
         if current is not None and current.get("run") != run:
             return False
+        if _host.unit(_host.UPGRADE_UNIT).get("ActiveState") in ("activating", "deactivating"):
+            raise PatchingError("the upgrade is still at work; the host stays claimed until it is over.")
+        if current is not None and not record and current.get("taken_over"):
+            # Taken over, and never recovered: the next run has to find it as this one did.
+            _write({**current, **current["taken_over"], "expires": 0})
+            return True
         found = current is not None
         if current is not None and record:
             _host.write(

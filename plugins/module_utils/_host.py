@@ -117,16 +117,26 @@ def locked() -> Iterator[None]:
 
 
 def unit(name: str) -> dict:
-    """State of a systemd unit: ``ActiveState``, ``SubState``, ``Result``, ``ExecMainStatus``, ``Description``."""
-    shown = run(
-        ["systemctl", "show", name, "-p", "ActiveState,SubState,Result,ExecMainStatus,Description,InvocationID"]
-    )
+    """State of a systemd unit: ``ActiveState``, ``SubState``, ``Result``, ``ExecMainStatus``, ``Description``.
+
+    :raises PatchingError: systemd does not answer, also not after a while: it may be upgrading itself.
+    """
+    properties = "ActiveState,SubState,Result,ExecMainStatus,Description,InvocationID"
+    for _attempt in range(10):
+        shown = run(["systemctl", "show", name, "-p", properties])
+        if shown.returncode == 0 and "ActiveState=" in shown.stdout:
+            break
+        time.sleep(1)
+    else:
+        raise PatchingError(f"systemd does not tell how {name} is: {shown.stderr.strip()}")
     return dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
 
 
 def failed_units() -> list:
     """Names of the units in state failed, sorted."""
     listed = run(["systemctl", "list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"])
+    if listed.returncode != 0:
+        raise PatchingError(f"systemd does not tell which units have failed: {listed.stderr.strip()}")
     return sorted(line.split()[0] for line in listed.stdout.splitlines() if line.split())
 
 

@@ -138,11 +138,12 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
         remedy = "run it from another machine, or leave this one out with -e 'patching_hosts=...'"
         return _refuse(entry, "this run works from this machine", remedy)
 
-    claim, kept = host["claim"], host["kept_baseline"]
+    claim = host["claim"]
     left = claim if claim and claim.get("run") != run else None
     if left and not expired(left, host["clock"]) and left.get("run") not in dead_runs:
         remedy = f"wait for that run; if it is known to be dead: -e patching_takeover={left.get('run')}"
         return _refuse(entry, f"claimed by {describe(left)}", remedy)
+    kept = _kept_baseline(host, left)
     worse = regressions(kept["baseline"], host["baseline"]) if kept else []
     if worse and not accepted:
         remedy = "mend it; or take the host as it is: -e patching_accept=HOST"
@@ -158,8 +159,11 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
 
     upgrades = host["upgrades"] if mode == "patch" else []
     security = [item for item in upgrades if item["security"]]
-    if upgrades:
-        steps.append({"step": "upgrade", "why": f"{len(upgrades)} updates, {len(security)} of them security"})
+    why = f"{len(upgrades)} updates, {len(security)} of them security" if upgrades else ""
+    if left and host["unfit"] and mode == "patch" and policy["upgrade"] == "full":
+        why = "whatever is pending then"  # Nothing could be asked of a dpkg that is in the middle.
+    if why:
+        steps.append({"step": "upgrade", "why": why})
     wanted = "if_required" if mode == "reboot" and policy["reboot"] == "never" else policy["reboot"]
     why = _reboot_why(wanted, host["reboot"], bool(upgrades))
     if why:
@@ -183,6 +187,13 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
         remedy = "when it suits you: ansible-playbook homelab.patching.reboot -e patching_hosts=HOST"
         return {**entry, "result": "reboot pending", "reason": "; ".join(host["reboot"]["reasons"]), "remedy": remedy}
     return {**entry, "result": "nothing to do"}
+
+
+def _kept_baseline(host: Mapping, left: Mapping | None) -> Mapping | None:
+    """The health from before a run that broke something, or that died: then its claim kept it."""
+    if host["kept_baseline"] or not (left and left.get("baseline")):
+        return host["kept_baseline"]
+    return {"run": left.get("run"), "baseline": left["baseline"]}
 
 
 def _reboot_why(wanted: str, reboot: Mapping, upgrade: bool) -> str:

@@ -35,11 +35,18 @@ def _read(path: str) -> str:
         return ""
 
 
+def _pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
 def identity() -> dict:
     """Who runs this playbook: enough to tell later, on the same machine, whether it is still at work.
 
-    :returns: ``who`` (user@host), ``pid`` and ``started`` of ansible-playbook, ``boot_id`` and ``machine_id`` of the
-        control node.
+    :returns: ``who`` (user@host), ``pid`` and ``started`` of ansible-playbook, ``boot_id`` of the control node, and
+        ``pid_namespace``: a pid means nothing in another container of the same machine.
     """
     # Templates are rendered in a worker that ansible-playbook forked; meta tasks in ansible-playbook itself.
     parent = multiprocessing.parent_process()
@@ -49,7 +56,7 @@ def identity() -> dict:
         "pid": pid,
         "started": _start_time(pid) or "",
         "boot_id": _read("/proc/sys/kernel/random/boot_id"),
-        "machine_id": _read("/etc/machine-id"),
+        "pid_namespace": _pid_namespace(),
     }
 
 
@@ -60,6 +67,7 @@ def new_id(now: float | None = None) -> str:
 
 def is_dead(owner: dict) -> bool:
     """Is the run of this owner known to be over? False also means "cannot be known from here"."""
-    if not owner.get("boot_id") or owner["boot_id"] != _read("/proc/sys/kernel/random/boot_id"):
+    here = (_read("/proc/sys/kernel/random/boot_id"), _pid_namespace())
+    if not all(here) or (owner.get("boot_id"), owner.get("pid_namespace")) != here:
         return False
     return _start_time(int(owner.get("pid") or 0)) != owner.get("started")

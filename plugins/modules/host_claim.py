@@ -18,10 +18,11 @@ description:
 options:
   state:
     description:
-      - V(claimed) takes the host or renews the claim of the same run, and waits for a daily update that is at work.
+      - V(claimed) takes the host, and waits for a daily update that is at work.
+      - V(renewed) puts the end of the claim off, and fails where the host is not this run's any more.
       - V(released) gives it back; the claim of another run is left alone.
     type: str
-    choices: [claimed, released]
+    choices: [claimed, renewed, released]
     default: claimed
   run:
     description: The id of the run.
@@ -48,6 +49,7 @@ options:
     default: {}
   baseline:
     description:
+      - With V(state=claimed), the health of the host, which is kept with the claim in case that the run dies.
       - With O(record), the health from before a run that broke something. Later runs compare with it.
       - An empty one is the end of an earlier one.
     type: dict
@@ -106,9 +108,18 @@ def claimed(params: dict, check_mode: bool) -> dict:
     if check_mode:
         previous = taken_over(_claims.read(), params["run"], params["takeover"], time.time())
     else:
-        previous = _claims.claim(params["run"], params["owner"], params["seconds"], params["takeover"])
+        previous = _claims.claim(
+            params["run"], params["owner"], params["seconds"], params["takeover"], params["baseline"]
+        )
         _claims.await_daily_run(params["daily_run_timeout"])
     return {"changed": True, "taken_over": previous, "claim": _claims.read()}
+
+
+def renewed(params: dict, check_mode: bool) -> dict:
+    """Put the end of the claim off."""
+    if not check_mode:
+        _claims.renew(params["run"], params["seconds"])
+    return {"changed": True, "taken_over": None, "claim": _claims.read()}
 
 
 def released(params: dict, check_mode: bool) -> dict:
@@ -125,7 +136,7 @@ def main() -> None:
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["claimed", "released"], "default": "claimed"},
+            "state": {"type": "str", "choices": ["claimed", "renewed", "released"], "default": "claimed"},
             "run": {"type": "str", "required": True},
             "owner": {"type": "dict", "default": {}},
             "seconds": {"type": "int", "default": 14400},
@@ -136,7 +147,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    action = claimed if module.params["state"] == "claimed" else released
+    action = {"claimed": claimed, "renewed": renewed, "released": released}[module.params["state"]]
     try:
         result = action(module.params, module.check_mode)
     except PatchingError as exc:

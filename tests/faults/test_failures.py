@@ -194,12 +194,13 @@ def test_an_orphan_of_a_run_that_lost_its_host_reboots_nothing(small):
     ask("app1", f"cat > /root/fenced.py <<'END'\n{script}\nEND\nmkdir -p /var/lib/homelab-patching")
     before = state("app1").boot_id
 
-    def reboot(claim):
+    def reboot(claim, boot_id=before):
         ask("app1", f"echo '{json.dumps(claim)}' > /var/lib/homelab-patching/claim.json")
-        return ask("app1", "python3 /root/fenced.py mine 2>&1; echo status $?")
+        return ask("app1", f"python3 /root/fenced.py mine {boot_id} 2>&1; echo status $?")
 
     assert "belongs to run other" in reboot({"run": "other", "expires": time.time() + 600})
     assert "has expired" in reboot({"run": "mine", "expires": time.time() - 1})
+    assert "rebooted already" in reboot({"run": "mine", "expires": time.time() + 600}, "another-boot")
     ask("app1", "systemd-run --unit=homelab-patching-upgrade --service-type=oneshot --no-block sleep 30")
     assert "an upgrade is at work" in reboot({"run": "mine", "expires": time.time() + 600})
     ask("app1", "systemctl stop homelab-patching-upgrade")

@@ -1,7 +1,7 @@
 # Copyright: The homelab.patching maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reboot this host if, and only if, it is still the given run's and nothing is in the middle: fenced_reboot.py RUN
+"""Reboot this host if it is still the given run's, in the given boot, and at rest: fenced_reboot.py RUN BOOT_ID
 
 An Ansible worker can outlive its run by hours. What it does then must not be a reboot.
 """
@@ -27,7 +27,7 @@ def unit_state(name):
     return shown.stdout.strip()
 
 
-def check(claim, run, now):
+def check(claim, run, boot_id, now):
     """Refuse unless the host is this run's and at rest."""
     if claim.get("run") != run:
         refuse(f"the host belongs to run {claim.get('run')}, not to {run}")
@@ -35,18 +35,26 @@ def check(claim, run, now):
         refuse(f"the claim of run {run} has expired")
     if unit_state("homelab-patching-upgrade") in ("activating", "deactivating"):
         refuse("an upgrade is at work")
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as stream:
+        if stream.read().strip() != boot_id:
+            refuse("the host has been rebooted already")
+
+
+def lock_dpkg():
+    """Keep package managers out from here to the end of this process; refuse if one is at work."""
+    locks = []
     for path in ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"):
-        with open(path, "a", encoding="utf-8") as lock:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                refuse(f"{path} is held: a package manager is at work")
+        locks.append(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
+        try:
+            fcntl.lockf(locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            refuse(f"{path} is held: a package manager is at work")
 
 
 def main():
-    if len(sys.argv) != 2:
-        refuse("usage: fenced_reboot.py RUN")
-    run = sys.argv[1]
+    if len(sys.argv) != 3:
+        refuse("usage: fenced_reboot.py RUN BOOT_ID")
+    _name, run, boot_id = sys.argv
     with open(f"{STATE}/lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
@@ -54,7 +62,8 @@ def main():
                 claim = json.load(stream)
         except (OSError, ValueError) as exc:
             refuse(f"no claim on this host: {exc}")
-        check(claim, run, time.time())
+        check(claim, run, boot_id, time.time())
+        lock_dpkg()
         # Recorded before the command: from here on a failure is one after the reboot.
         claim["phase"] = "reboot"
         with open(f"{STATE}/claim.json.new", "w", encoding="utf-8") as stream:

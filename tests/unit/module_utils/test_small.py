@@ -36,6 +36,7 @@ def test_this_process_is_alive_and_an_impossible_one_is_dead():
     assert not _run.is_dead(mine)
     assert _run.is_dead({**mine, "started": "0"})
     assert not _run.is_dead({**mine, "started": "0", "boot_id": "of another machine"})
+    assert not _run.is_dead({**mine, "started": "0", "pid_namespace": "of another container"})
 
 
 NET_TCP = """\
