@@ -1,8 +1,9 @@
 """Prepares machines for the proof of the daily policy: python -m tests.daily prepare FILE | forget
 
-Real security updates are pending on Debian hosts. On each there is also a package from an archive that is not allowed,
-one that is blacklisted, and kernels that nothing needs. One host is given the shape of Ubuntu: its os-release, and
-archives that call themselves Ubuntu's.
+Real security updates are pending on Debian hosts. On each host there are also a package from an archive that is not
+allowed, two from one that is, one of which is blacklisted, and on one there are kernels that nothing needs. One host is
+given the shape of Ubuntu: its os-release, and archives that call themselves Ubuntu's. All are configured by hand in such a
+way that without the role all of this would go wrong.
 """
 
 import json
@@ -22,7 +23,19 @@ ARCHIVES = {
     "noble-apps-security": ("UbuntuESMApps", "lab-daily-apps"),
     "noble-updates": ("Ubuntu", "lab-daily-updates"),
 }
-FOREIGN = ("lab-daily-foreign", "lab-daily-black")
+# Package -> the lab's own archive that it is in.
+OTHERS = {"lab-daily-foreign": "lab", "lab-daily-extra": "lab-security", "lab-daily-black": "lab-security"}
+# What somebody has tried by hand; it sorts before the role's file.
+BY_HAND = {
+    "/etc/apt/apt.conf.d/51-local": """\
+#clear Unattended-Upgrade::Origins-Pattern;
+Unattended-Upgrade::Origins-Pattern { "origin=Lab,label=Lab"; };
+Unattended-Upgrade::Remove-Unused-Kernel-Packages "false";
+APT::Periodic::Unattended-Upgrade "0";
+""",
+    # As Ubuntu's needrestart does by itself.
+    "/etc/needrestart/conf.d/10-local.conf": "$nrconf{restart} = 'a';\n1;",
+}
 OS_RELEASE = """\
 PRETTY_NAME="Ubuntu 24.04.3 LTS"
 NAME="Ubuntu"
@@ -42,25 +55,29 @@ def publish(version: str) -> None:
     """Offer all packages of this scenario in one version."""
     for archive, (_origin, package) in ARCHIVES.items():
         lab("publish", package, version, "--suite", archive)
-    for package in FOREIGN:
-        lab("publish", package, version)
+    for package, archive in OTHERS.items():
+        lab("publish", package, version, "--suite", archive)
+
+
+def write(host: str, files: dict) -> None:
+    """Put files onto a host."""
+    for path, text in files.items():
+        ask(host, f"rm -f {path}; cat > {path} <<'END'\n{text}\nEND")
 
 
 def shape(host: str, sources: list) -> None:
     """Make a host look like Ubuntu 24.04 to whoever asks: os-release, lsb-release, package sources."""
-    for path, text in {
+    files = {
         "/etc/os-release": OS_RELEASE,
         "/etc/lsb-release": LSB_RELEASE,
         "/etc/apt/sources.list": "\n".join(sources),
-        # What the package of Ubuntu brings, and what its postinst and an administrator add.
+        # The package's file as an administrator has left it.
         "/etc/apt/apt.conf.d/50unattended-upgrades": (
             'Unattended-Upgrade::Allowed-Origins { "${distro_id}:${distro_codename}-proposed"; };\n'
             'Unattended-Upgrade::DevRelease "auto";'
         ),
-        # Ubuntu's needrestart restarts services by itself.
-        "/etc/needrestart/conf.d/10-ubuntu.conf": "$nrconf{restart} = 'a';\n1;",
-    }.items():
-        ask(host, f"rm -f {path}; cat > {path} <<'END'\n{text}\nEND")
+    }
+    write(host, files)
 
 
 def kernels(host: str) -> None:
@@ -83,7 +100,8 @@ def prepare(file: Path) -> None:
     publish("1.0")
     shape(UBUNTU, sources)
     for host in HOSTS:
-        packages = [*FOREIGN, *(package for _origin, package in ARCHIVES.values() if host == UBUNTU)]
+        write(host, BY_HAND)
+        packages = [*OTHERS, *(package for _origin, package in ARCHIVES.values() if host == UBUNTU)]
         ask(host, f"apt-get update -qq; apt-get install -qq -y {' '.join(packages)} >/dev/null 2>&1")
     kernels("db2")
     publish("2.0")
@@ -93,7 +111,7 @@ def prepare(file: Path) -> None:
 
 def forget() -> None:
     """Take the packages out of the repository, and throw away what the machines have become."""
-    for package in (*FOREIGN, *(package for _origin, package in ARCHIVES.values())):
+    for package in (*OTHERS, *(package for _origin, package in ARCHIVES.values())):
         lab("unpublish", package, check=False)
     there = {host["name"] for host in json.loads(lab("status", "--json"))["hosts"]}
     for host in sorted(there.intersection(HOSTS)):

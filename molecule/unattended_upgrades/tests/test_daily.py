@@ -78,6 +78,11 @@ def test_an_origin_that_is_not_allowed_is_left_alone(name):
 
 
 @every
+def test_an_extra_origin_is_taken(name):
+    assert version(name, "lab-daily-extra") == "2.0"
+
+
+@every
 def test_a_blacklisted_package_is_left_alone(name):
     assert version(name, "lab-daily-black") == "1.0"
 
