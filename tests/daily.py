@@ -2,8 +2,8 @@
 
 Real security updates are pending on Debian hosts. On each host there are also a package from an archive that is not
 allowed, two from one that is, one of which is blacklisted, and on one there are kernels that nothing needs. One host is
-given the shape of Ubuntu: its os-release, and archives that call themselves Ubuntu's. All are configured by hand in such a
-way that without the role all of this would go wrong.
+given the shape of Ubuntu: its os-release, and archives that call themselves Ubuntu's. All are configured by hand in
+such a way that without the role all of this would go wrong.
 """
 
 import json
