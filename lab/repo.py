@@ -69,10 +69,17 @@ def stop_agent() -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write aside and rename: apt in a host never reads half a file."""
+    """Write aside and rename: apt in a host never reads half a file.
+
+    A file is always at least two seconds younger than the one it replaces: http counts in seconds, and a host that
+    asks "newer than?" must not be told no after two changes within one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
     aside.write_bytes(data)
+    if path.exists():
+        younger = max(int(aside.stat().st_mtime), int(path.stat().st_mtime) + 2)
+        os.utime(aside, (younger, younger))
     aside.rename(path)
 
 

@@ -123,7 +123,7 @@ def state(host: str) -> State:
         f"test -e /run/reboot-required && echo yes; echo {separator};"
         f"apt-mark showmanual; echo {separator};"
         "ls -d /var/lib/homelab-patching/claim.json /var/lib/homelab-patching/hold-until"
-        " /var/lib/homelab-patching/upgrade.json /etc/systemd/system/apt-daily*.d 2>/dev/null;"
+        " /var/lib/homelab-patching/upgrade.json /etc/systemd/system/apt-daily*.d/50-homelab-patching.conf 2>/dev/null;"
         "systemctl list-units --all --plain --no-legend 'homelab-patching*'",
         check=False,
     )
