@@ -379,6 +379,9 @@ def up(names: list[str] | None = None) -> dict[str, Any]:
                 leftovers.clean(wanted.hosts)
         archive.refresh_if_empty()
         source = checks.all_of_them()
+        for distro in wanted.distros.values():
+            if not roots.path(distro).is_dir():
+                checks.archive_answers(source, distro.suite)
         _install()
         try:
             return _up(wanted, picked, source)

@@ -149,6 +149,20 @@ def cache() -> None:
         raise LabError(f"LAB_CACHE={CACHE}: an absolute path without : and , is wanted")
 
 
+def archive_answers(source: archive.Archive, suite: str) -> None:
+    """Can a root be built? apt's own downloader is asked, because it knows this machine's proxy and certificates."""
+    address = source.main.replace("http://HTTPS///", "https://")
+    options = ["-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=15", "-o", "Acquire::https::Timeout=15"]
+    with tempfile.TemporaryDirectory() as folder:
+        url, target = f"{address}/dists/{suite}/InRelease", f"{folder}/InRelease"
+        sandbox = ["-o", "APT::Sandbox::User=root"]
+        if not attempt("/usr/lib/apt/apt-helper", *options, *sandbox, "download-file", url, target):
+            raise LabError(
+                f"the Debian archive does not answer at {address}, and no root is in the cache yet; "
+                "mend the network, or name another: LAB_ARCHIVE=http://MIRROR/debian"
+            )
+
+
 def all_of_them() -> archive.Archive:
     """All checks, cheap ones first; the archive that will be used."""
     root()

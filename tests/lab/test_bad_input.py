@@ -31,8 +31,10 @@ def refused(**env):
 
 
 @pytest.mark.usefixtures("down")
-def test_the_archive_cannot_be_reached():
-    line = refused(LAB_ARCHIVE="http://127.0.0.1:9/debian", LAB_SECURITY_ARCHIVE="http://127.0.0.1:9/debian-security")
+def test_the_archive_cannot_be_reached(tmp_path):
+    """With the roots in the cache it need not be."""
+    archive = "http://127.0.0.1:9/debian"
+    line = refused(LAB_ARCHIVE=archive, LAB_SECURITY_ARCHIVE=f"{archive}-security", LAB_CACHE=str(tmp_path))
     assert "127.0.0.1:9" in line
     assert "LAB_ARCHIVE" in line
 
