@@ -17,7 +17,6 @@ _INST = re.compile(r"^Inst (?P<name>\S+) (?:\[(?P<old>[^\]]+)\] )?\((?P<new>\S+)
 _REMV = re.compile(r"^Remv (?P<name>\S+) \[(?P<old>[^\]]+)\]")
 _KEPT = "The following packages have been kept back:"
 _PHASED = "The following upgrades have been deferred due to phasing:"
-_HELD_CHANGE = "The following held packages will be changed:"
 
 
 def parse_simulation(text: str) -> dict:

@@ -105,7 +105,7 @@ def release(run: str, record: dict, baseline: dict) -> bool:
         current = read()
         if current is not None and current.get("run") != run:
             return False
-        if _host.unit(_host.UPGRADE_UNIT).get("ActiveState") in ("activating", "deactivating"):
+        if _host.at_work(_host.unit(_host.UPGRADE_UNIT)):
             raise PatchingError("the upgrade is still at work; the host stays claimed until it is over.")
         if current is not None and not record and current.get("taken_over"):
             # Taken over, and never recovered: the next run has to find it as this one did.

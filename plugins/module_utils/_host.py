@@ -132,6 +132,14 @@ def unit(name: str) -> dict:
     return dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
 
 
+def at_work(state: dict) -> bool:
+    """Is a oneshot unit, such as the upgrade, not over yet?
+
+    :param state: from `unit`.
+    """
+    return state.get("ActiveState") in ("activating", "deactivating")
+
+
 def failed_units() -> list:
     """Names of the units in state failed, sorted."""
     listed = run(["systemctl", "list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"])

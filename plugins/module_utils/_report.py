@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 from ._table import table
 
-GREEN = ("patched", "nothing to do", "powered off")
 AMBER = ("reboot pending",)
 RED = ("refused", "failed", "lost", "not attempted")
 

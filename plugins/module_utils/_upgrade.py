@@ -169,26 +169,21 @@ def start(run: str, command: list) -> None:
             raise PatchingError(f"the upgrade cannot be started: {started.stderr.strip()}")
 
 
-def at_work(state: dict) -> bool:
-    """Is the upgrade not over yet?"""
-    return state.get("ActiveState") in ("activating", "deactivating")
-
-
 def loaded(state: dict) -> bool:
     """Has systemd a unit of that name, at work or ended? Its name is taken until it is stopped and forgotten."""
-    return at_work(state) or state.get("ActiveState") in ("active", "failed")
+    return _host.at_work(state) or state.get("ActiveState") in ("active", "failed")
 
 
 def wait(timeout: float) -> dict:
     """Wait for the upgrade unit's end. A deadline ends the waiting, never dpkg.
 
     :param timeout: seconds.
-    :returns: the unit's state, still `at_work` when the time is over; it is not `loaded` after a reboot.
+    :returns: the unit's state, still `_host.at_work` when the time is over; it is not `loaded` after a reboot.
     """
     deadline = time.monotonic() + timeout
     while True:
         state = _host.unit(_host.UPGRADE_UNIT)
-        if not at_work(state) or time.monotonic() > deadline:
+        if not _host.at_work(state) or time.monotonic() > deadline:
             return state
         time.sleep(0.5)
 

@@ -107,7 +107,7 @@ def finished(params: dict) -> dict:
         action = _upgrade.arguments(params["upgrade"], params["security"], params["exclude"])
         _upgrade.start(params["run"], _upgrade.install_command(action))
     state = _upgrade.wait(params["timeout"])
-    if _upgrade.at_work(state):
+    if _host.at_work(state):
         return {"changed": True, "finished": False, "packages": []}
     return _result(_upgrade.collect(state))
 
@@ -136,7 +136,7 @@ def settled(params: dict) -> dict:
 
 def _wait_to_the_end(timeout: float) -> dict:
     state = _upgrade.wait(timeout)
-    if _upgrade.at_work(state):
+    if _host.at_work(state):
         raise PatchingError(
             f"an earlier upgrade is still at work after {timeout:.0f} s; it goes on.",
             f"On the host: journalctl -fu {_host.UPGRADE_UNIT}",
