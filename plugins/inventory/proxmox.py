@@ -10,7 +10,7 @@ name: proxmox
 short_description: Guests of a Proxmox VE cluster, each with an address and the reason for it
 version_added: 0.1.0
 author:
-  - The homelab.patching maintainers
+  - The homelab.patching maintainers (@homelab)
 description:
   - Lists the VMs, containers and nodes of a Proxmox VE cluster as hosts.
   - Every guest gets C(ansible_host) by an ordered policy; C(proxmox_address_source) says where it came from, and

@@ -254,7 +254,7 @@ def _cidr_rank(one: _Candidate, policy: Policy) -> int:
 def _usable(text: Any) -> IPAddress | None:
     """An address that another machine can reach; None for anything else, and for what is no address."""
     try:
-        ip = ipaddress.ip_address(str(text).split("/")[0].split("%")[0])
+        ip = ipaddress.ip_address(str(text).partition("/")[0].partition("%")[0])
     except ValueError:
         return None
     unusable = ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified

@@ -180,7 +180,7 @@ def _fits(row: Mapping[str, Any], key: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _in_range(vmid: int, text: str) -> bool:
-    first, _, last = text.partition("-")
+    first, _dash, last = text.partition("-")
     return int(first) <= vmid <= int(last or first)
 
 

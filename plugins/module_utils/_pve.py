@@ -134,7 +134,7 @@ def parse_settings(options: Mapping[str, Any]) -> Settings:
     token_secret = str(options.get("token_secret") or "").strip()
     password = str(options.get("password") or "")
     if "!" in token_id:  # the form in which Proxmox VE shows it: user@realm!name
-        owner, _, token_id = token_id.partition("!")
+        owner, _mark, token_id = token_id.partition("!")
         if user not in ("", owner):
             raise PatchingError(
                 f"token_id: the token belongs to {owner}, user says {user}.",
@@ -499,7 +499,8 @@ class Client:
         return self._send(lambda resource: resource(call.path).get(**dict(call.params)), headers, timeout)
 
     def _send(self, method: Callable[[Any], Any], headers: Mapping[str, str], timeout: float) -> Reply:
-        assert self._transport is not None
+        if self._transport is None:
+            raise RuntimeError("nothing can be sent before _connect")
         base = f"{self.settings.endpoints[self._endpoint]}/api2/json"
         session = self._transport.session(headers, timeout)
         try:
@@ -590,7 +591,7 @@ class _Crew:
         return {call.path: replies.get(call.path, late) for call in self.calls}
 
     def _hire(self, count: int) -> None:
-        for _ in range(min(count, len(self.calls) - self.threads, MOST_THREADS - self.threads)):
+        for _call in range(min(count, len(self.calls) - self.threads, MOST_THREADS - self.threads)):
             threading.Thread(target=self._work, daemon=True).start()
             self.threads += 1
 
@@ -668,11 +669,11 @@ def resolve(names: Iterable[str], deadline: float) -> dict[str, tuple[str, ...]]
                 found = set()
             answers.put((name, tuple(sorted(map(str, found)))))
 
-    for _ in range(min(16, len(wanted))):
+    for _call in range(min(16, len(wanted))):
         threading.Thread(target=work, daemon=True).start()
     resolved: dict[str, tuple[str, ...]] = dict.fromkeys(wanted, ())
     end = time.monotonic() + deadline
-    for _ in wanted:
+    for _call in wanted:
         try:
             name, found = answers.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:

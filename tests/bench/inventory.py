@@ -90,7 +90,7 @@ def fill(pve: Any, guests: int) -> None:
 
 def measure(folder: Path, programs: Path, plugin: str, guests: int, times: int = 1) -> Row:
     """Let a plugin read a cluster of that size; the median of several runs."""
-    certificate, key, _ = make_cert(str(folder))
+    certificate, key, _authority = make_cert(str(folder))
     pve = FakePve(host="127.0.0.1", port=0)
     pve.time_scale = 1.0
     pve.network["latency"] = LATENCY
@@ -109,7 +109,7 @@ def measure(folder: Path, programs: Path, plugin: str, guests: int, times: int =
         env["ANSIBLE_COLLECTIONS_PATH"] = str(CHECKOUT / ".build" / "collections")
     took = []
     try:
-        for _ in range(times):
+        for _time in range(times):
             pve.requests.clear()
             began = time.monotonic()
             command = [programs / "ansible-inventory", "-i", source, "--list"]

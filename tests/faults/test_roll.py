@@ -3,7 +3,6 @@
 from tests.faults.conftest import at
 from tests.support import lab, pending, state
 
-
 # Other tests may have left more of the lab's hosts running.
 HOSTS = {"patching_hosts": "web1:db1:app1"}
 
@@ -17,7 +16,9 @@ def test_a_host_of_wave_2_is_cut_off(fresh, run):
     fresh("web1", "db1", "app1")
     before = {host: state(host) for host in ("web1", "db1", "app1")}
 
-    played = run("patch", moments=[at("db1", "Upgrade", "cut", "db1")], policy={**HOSTS, "patching_reconnect_timeout": 10})
+    played = run(
+        "patch", moments=[at("db1", "Upgrade", "cut", "db1")], policy={**HOSTS, "patching_reconnect_timeout": 10}
+    )
 
     assert played.status != 0
     assert "Report of run" in played.output

@@ -17,7 +17,7 @@ def nic(name: str, mac: str, *addresses: str) -> dict:
     """A NIC as the agent lists it."""
     found = []
     for text in addresses:
-        address, _, prefix = text.partition("/")
+        address, _slash, prefix = text.partition("/")
         kind = "ipv6" if ":" in address else "ipv4"
         found.append({"ip-address": address, "ip-address-type": kind, "prefix": int(prefix or 24)})
     return {"name": name, "hardware-address": mac, "ip-addresses": found}

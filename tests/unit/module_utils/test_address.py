@@ -24,7 +24,7 @@ def nic(name: str, mac: str, *addresses: str) -> dict:
     return {
         "name": name,
         "hardware-address": mac,
-        "ip-addresses": [{"ip-address": address, "prefix": int(prefix or 24)} for address, _, prefix in parts],
+        "ip-addresses": [{"ip-address": address, "prefix": int(prefix or 24)} for address, _slash, prefix in parts],
     }
 
 
