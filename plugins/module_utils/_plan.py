@@ -21,6 +21,11 @@ from ._table import table
 # A local host at the end of each wave, which outlives the wave's members and says whether the next wave may open.
 CONDUCTOR = "__patching_wave_"
 
+# How long a host takes, in seconds: rules of thumb for an estimate, and for how long a claim has to last.
+_SECONDS = {"recover": 60, "upgrade": 30, "reboot": 90, "prove": 15}
+_SECONDS_A_PACKAGE = 2
+_LEAST_CLAIM = 4 * 3600
+
 
 def conductor(wave: int) -> str:
     """The name of the conductor of a wave, counted from 1."""
@@ -31,12 +36,14 @@ def assessment(policy: Mapping, proxmox: Mapping, lists: Mapping, info: Mapping)
     """What is known about one host, from what was asked of it.
 
     :param policy: its ``patching_*`` values by their names without the prefix.
-    :param proxmox: what the inventory knows: ``status``, ``lock``, ``address_reason`` (None where it knows nothing).
+    :param proxmox: what the inventory knows: ``status``, ``lock``, ``address_reason``, ``node`` (None where it knows nothing).
     :param lists: the registered result of refreshing the package lists; empty where that was not tried.
     :param info: the registered result of ``host_info``.
-    :returns: ``state`` (``ok``, ``off`` or ``refused``), ``reason`` and ``remedy`` of a refusal, ``policy``, ``host``.
+    :returns: ``state`` (``ok``, ``off`` or ``refused``), ``reason`` and ``remedy`` of a refusal, ``policy``, ``host``,
+        ``node`` (of Proxmox VE).
     """
     known = {"policy": dict(policy), "host": dict(info.get("host") or {}), "reason": "", "remedy": ""}
+    known["node"] = proxmox.get("node")
     if proxmox.get("status") not in (None, "running", "unknown"):
         return {**known, "state": "off", "reason": f"Proxmox VE says {proxmox['status']}"}
     if proxmox.get("lock"):
@@ -83,8 +90,8 @@ def make_plan(
         that a dead run left in the middle, and no upgrade).
     :param accepted: hosts whose health is to be taken as it is now, whatever an earlier run broke.
     :returns: ``run``, ``owner``, ``mode``, ``policy`` (per run), ``deadline`` (see `_policy.deadline`),
-        ``waves`` (lists of hosts), ``sizes`` (of
-        Ansible's batches) and ``hosts``.
+        ``waves`` (lists of hosts), ``sizes`` (of Ansible's batches), ``totals`` (see `_totals`), ``claim_seconds``
+        and ``hosts``.
     :raises PatchingError: a policy is wrong.
     """
     missing = {
@@ -93,6 +100,7 @@ def make_plan(
         "remedy": "run again with -v",
         "policy": None,
         "host": {},
+        "node": None,
     }
     known = {host: assessments[host] or missing for host in sorted(assessments)}
     policies = {host: known[host]["policy"] for host in known if known[host]["policy"]}
@@ -125,13 +133,41 @@ def _refuse(entry: dict, reason: str, remedy: str) -> dict:
 def _with_waves(plan: dict) -> dict:
     """The plan with its waves, and with the sizes of Ansible's batches: each wave and its conductor."""
     waves = _waves(plan)
-    return {**plan, "waves": waves, "sizes": [len(members) + 1 for members in waves] or [1]}
+    totals = _totals(plan, waves)
+    return {
+        **plan,
+        "waves": waves,
+        "sizes": [len(members) + 1 for members in waves] or [1],
+        "totals": totals,
+        # A claim outlives the roll; a roll that takes longer than anybody expected renews it.
+        "claim_seconds": max(_LEAST_CLAIM, 2 * totals["seconds"]),
+    }
+
+
+def _totals(plan: Mapping, waves: list) -> dict:
+    """What the roll comes to: ``hosts``, ``waves``, ``updates``, ``security``, ``reboots``, and ``seconds``, an estimate."""
+    planned = [plan["hosts"][host] for members in waves for host in members]
+    return {
+        "hosts": len(planned),
+        "waves": len(waves),
+        "updates": sum(entry["updates"] for entry in planned),
+        "security": sum(entry["security"] for entry in planned),
+        "reboots": sum(any(step["step"] == "reboot" for step in entry["steps"]) for entry in planned),
+        "seconds": sum(max(_seconds(plan["hosts"][host]) for host in members) for members in waves),
+    }
+
+
+def _seconds(entry: Mapping) -> int:
+    """How long a host's transaction may take."""
+    steps = [step["step"] for step in entry["steps"]] + ["prove"]
+    return sum(_SECONDS.get(step, 0) for step in steps) + _SECONDS_A_PACKAGE * entry["updates"]
 
 
 def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, mode: str, accepted: bool) -> dict:
     """The plan of one host: a ``result`` where nothing is to be done to it, else its ``steps``."""
     host, policy = known["host"], known["policy"]
     entry = {"result": None, "reason": known["reason"], "remedy": known["remedy"], "steps": [], "takeover": []}
+    entry["node"] = known["node"]
     if known["state"] != "ok":
         return {**entry, "result": "powered off" if known["state"] == "off" else "refused"}
     if host["boot_id"] == owner.get("boot_id"):
@@ -154,6 +190,9 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
         steps.append({"step": "recover", "why": f"left by run {left.get('run')}"})
     if worse:
         steps.append({"step": "accept", "why": "; ".join(worse)})
+    elif kept and not left:
+        # Its transaction proves it and ends the memory of what was broken.
+        steps.append({"step": "healthy again", "why": f"what run {kept['run']} had broken"})
     if mode == "recover" and not steps:
         return {**entry, "result": "nothing to do"}
 
@@ -208,7 +247,8 @@ def _reboot_why(wanted: str, reboot: Mapping, upgrade: bool) -> str:
 
 
 def _waves(plan: Mapping) -> list:
-    """Waves of hosts: lower rings first, never more than the wave size, never two that share a label of `apart`."""
+    """Waves of hosts: lower rings first, never more than the wave size or than a node of Proxmox VE may miss at once,
+    never two that share a label of `apart`."""
     planned = [(int(entry["policy"]["ring"]), host) for host, entry in plan["hosts"].items() if entry["steps"]]
     waves: list = []
     ring_start = 0
@@ -216,10 +256,12 @@ def _waves(plan: Mapping) -> list:
     for ring, host in sorted(planned):
         if ring != last_ring:
             ring_start, last_ring = len(waves), ring
-        labels = set(plan["hosts"][host]["policy"]["apart"])
+        labels, node = set(plan["hosts"][host]["policy"]["apart"]), plan["hosts"][host]["node"]
         for wave in waves[ring_start:]:
             taken = {label for other in wave for label in plan["hosts"][other]["policy"]["apart"]}
-            if len(wave) < plan["policy"]["wave_size"] and not labels & taken:
+            beside = [other for other in wave if node and plan["hosts"][other]["node"] == node]
+            full = len(wave) >= plan["policy"]["wave_size"] or 0 < plan["policy"]["per_node"] <= len(beside)
+            if not full and not labels & taken:
                 wave.append(host)
                 break
         else:
@@ -294,4 +336,13 @@ def lines(plan: Mapping) -> list:
             rows.append(["-", host, system, f"{entry['result']}{why}{then}"])
     count, waves = len(wave_of), len(plan["waves"])
     title = f"Plan of run {plan['run']}: {count} of {len(rows)} hosts in {waves} wave{'' if waves == 1 else 's'}"
-    return [title, "", *table(["Wave", "Host", "System", "What and why"], rows)]
+    return [title, *_sums(plan["totals"]), "", *table(["Wave", "Host", "System", "What and why"], rows)]
+
+
+def _sums(totals: Mapping) -> list:
+    """The totals in a line; none where there is nothing to do."""
+    if not totals["hosts"]:
+        return []
+    minutes = -(-totals["seconds"] // 60)
+    counted = f"{totals['updates']} updates ({totals['security']} security), up to {totals['reboots']} reboots"
+    return [f"{counted}, in about {minutes} min at most"]

@@ -20,14 +20,14 @@ NAMES = frozenset(
     f"patching_{name}"
     for name in (
         *("hosts", "upgrade", "reboot", "ring", "apart", "exclude_packages", "before", "after"),
-        *("wave_size", "max_failures", "until", "report_dir", "takeover", "accept"),
+        *("wave_size", "max_failures", "per_node", "until", "report_dir", "takeover", "accept"),
         *("claim_seconds", "download_timeout", "upgrade_timeout", "reboot_timeout", "health_timeout"),
         *("reconnect_timeout",),
     )
 )
 
 # One value for the whole run: the policy's name, its default and the smallest number that makes sense.
-_PER_RUN = {"wave_size": (1, 1), "max_failures": (0, 0)}
+_PER_RUN = {"wave_size": (1, 1), "max_failures": (0, 0), "per_node": (0, 0)}
 _LISTS = {"apart": "a list of labels, such as [dns]", "exclude_packages": "a list of packages, such as [docker-ce]"}
 _CHOICES = {"upgrade": ("full", "security", "none"), "reboot": ("if_required", "never", "always")}
 
@@ -88,7 +88,7 @@ def check(host: str, policy: Mapping) -> None:
 
 
 def per_run(policies: Mapping) -> dict:
-    """The policy that holds for the whole run: ``wave_size``, ``max_failures`` and ``until``.
+    """The policy that holds for the whole run: ``wave_size``, ``max_failures``, ``per_node``, ``until``.
 
     :param policies: host -> its policy.
     :raises PatchingError: a value is wrong, or two hosts have different ones.

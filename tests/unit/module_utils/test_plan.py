@@ -11,7 +11,7 @@ from ansible_collections.homelab.patching.plugins.module_utils._errors import Pa
 OWNER = {"who": "me@control", "pid": 1, "started": "1", "boot_id": "boot-control", "machine_id": "machine-control"}
 POLICY = {
     **{"upgrade": "full", "reboot": "if_required", "ring": 50, "apart": [], "exclude_packages": []},
-    **{"before": "", "after": "", "wave_size": 1, "max_failures": 0, "until": None},
+    **{"before": "", "after": "", "wave_size": 1, "max_failures": 0, "per_node": 0, "until": None},
 }
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=timezone.utc)
 UPDATE = {"name": "curl", "old": "1", "new": "2", "origins": [], "security": "2"}
@@ -317,3 +317,31 @@ def test_a_pending_reboot_is_well_where_the_policy_says_never():
 @pytest.mark.parametrize("width_of", [_plan.lines(PLANNED), _report.lines(_report.summarize(PLANNED, {}))])
 def test_tables_fit_100_columns(width_of):
     assert max(len(line) for line in width_of) <= 100
+
+
+def test_a_node_of_proxmox_misses_no_more_than_the_policy_allows():
+    policy = {"wave_size": 3, "per_node": 1}
+    hosts = {
+        name: {**known(policy, upgrades=[UPDATE]), "node": node}
+        for name, node in (("a", "pve1"), ("b", "pve1"), ("c", "pve2"), ("d", None), ("e", None))
+    }
+    assert plan(hosts)["waves"] == [["a", "c", "d"], ["b", "e"]]
+
+
+def test_totals_and_how_long_a_claim_lasts():
+    made = plan({"a": known(upgrades=[UPDATE], reboot=MAY_REBOOT), "b": known(upgrades=[UPDATE]), "c": known()})
+    assert made["totals"] == {
+        **{"hosts": 2, "waves": 2, "updates": 2, "security": 2, "reboots": 1},
+        "seconds": (30 + 90 + 15 + 2) + (30 + 15 + 2),
+    }
+    assert made["claim_seconds"] == 4 * 3600
+    assert "2 updates (2 security), up to 1 reboots, in about 4 min at most" in _plan.lines(made)
+    many = plan({f"h{number}": known(upgrades=[UPDATE] * 50, reboot=MAY_REBOOT) for number in range(60)})
+    assert many["claim_seconds"] == 2 * many["totals"]["seconds"] == 2 * 60 * (30 + 90 + 15 + 100)
+
+
+def test_a_host_that_is_healthy_again_ends_the_memory_of_what_was_broken():
+    entry = plan({"web1": known(kept_baseline={"run": "old", "baseline": {"failed_units": [], "listeners": [22]}})})[
+        "hosts"
+    ]["web1"]
+    assert [step["step"] for step in entry["steps"]] == ["healthy again"]
