@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab import api, checks, leftovers, repo
+from lab import api, checks, leftovers, repo, table
 from lab.config import CLIENT, GATEWAY, PVE_PORT, LabError
 
 
@@ -147,8 +147,9 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0912
         case "check" if lab := leftovers.running():
             print(f"lab: up already, from {lab['checkout']} (pid {lab['supervisor']['pid']})")
         case "check":
-            checks.all_of_them()
-            missing = checks.missing_packages()
+            families = table.load().families
+            checks.all_of_them(families)
+            missing = checks.missing_packages(families)
             print(
                 "lab: this machine can boot test machines" + (f"; to install: {', '.join(missing)}" if missing else "")
             )

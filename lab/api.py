@@ -259,9 +259,9 @@ def _hand_over() -> dict[str, str]:
 # --- up and down ---
 
 
-def _install() -> None:
+def _install(families: Sequence[str]) -> None:
     """Install the Debian packages that are missing."""
-    missing = checks.missing_packages()
+    missing = checks.missing_packages(families)
     if not missing:
         return
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
@@ -295,7 +295,7 @@ def _refuse_other(lab: Mapping[str, Any]) -> None:
         )
 
 
-def _build_roots(wanted: list[table.Distro], source: archive.Archive) -> None:
+def _build_roots(wanted: list[table.Distro], sources: Mapping[str, archive.Archive]) -> None:
     """Build the roots that the cache lacks, side by side, through a cache of packages that lives meanwhile."""
     missing = [distro for distro in wanted if not roots.path(distro).is_dir()]
     if not missing:
@@ -312,7 +312,7 @@ def _build_roots(wanted: list[table.Distro], source: archive.Archive) -> None:
         cacher.wait()
         for distro in missing:
             with step(f"Building the root of {distro.title}, once; it is kept in {CACHE}", distro.seconds):
-                roots.build(distro, source)
+                roots.build(distro, sources[distro.family])
     finally:
         server.kill()
         server.wait()
@@ -371,6 +371,9 @@ def up(names: list[str] | None = None) -> dict[str, Any]:
         lab = leftovers.running()
         if lab:
             _refuse_other(lab)
+            if lab["distro"] != os.environ.get("LAB_DISTRO", ""):
+                kind = f"LAB_DISTRO={lab['distro']}" if lab["distro"] else "no LAB_DISTRO"
+                raise LabError(f"the lab is up with {kind}; take it down first: python -m lab down")
             say(f"lab: already up (pid {lab['supervisor']['pid']}); making sure that the hosts run")
             found: dict[str, Any] = ask("start", hosts=[host.name for host in picked])
             return found
@@ -378,13 +381,14 @@ def up(names: list[str] | None = None) -> dict[str, Any]:
             with step(f"Cleaning up after a lab that was killed ({', '.join(left)})"):
                 leftovers.clean(wanted.hosts)
         archive.refresh_if_empty()
-        source = checks.all_of_them()
-        for distro in wanted.distros.values():
+        families = wanted.families
+        sources = checks.all_of_them(families)
+        for distro in wanted.used:
             if not roots.path(distro).is_dir():
-                checks.archive_answers(source, distro.suite)
-        _install()
+                checks.archive_answers(sources[distro.family], distro)
+        _install(families)
         try:
-            return _up(wanted, picked, source)
+            return _up(wanted, picked, sources)
         except BaseException as error:
             # A lab that is not whole is not left behind.
             kept = _keep_logs()
@@ -394,23 +398,23 @@ def up(names: list[str] | None = None) -> dict[str, Any]:
             raise
 
 
-def _up(wanted: table.Table, picked: list[table.Host], source: archive.Archive) -> dict[str, Any]:
+def _up(wanted: table.Table, picked: list[table.Host], sources: Mapping[str, archive.Archive]) -> dict[str, Any]:
     CACHE.mkdir(parents=True, exist_ok=True)
     STATE.mkdir(parents=True)
     if checks.state_needs_tmpfs():
         _run("mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", STATE)
     STATE.chmod(0o700)
     network.bridge_up()
-    distros = list(wanted.distros.values())
-    _build_roots(distros, source)
+    _build_roots(wanted.used, sources)
     repo.make_key()
     repo.defaults(wanted)
     values = _hand_over()
     info = {
         "checkout": str(CHECKOUT),
         "env": values,
-        "archive": vars(source),
-        "roots": {distro.name: str(roots.path(distro)) for distro in distros},
+        "distro": os.environ.get("LAB_DISTRO", ""),
+        "archives": {family: vars(source) for family, source in sources.items()},
+        "roots": {distro.name: str(roots.path(distro)) for distro in wanted.used},
     }
     INFO.write_text(json.dumps(info))
     names = [host.name for host in picked]

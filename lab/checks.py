@@ -10,12 +10,14 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lab import archive
 from lab.config import BRIDGE, CACHE, CACHER_PORT, GATEWAY, NAME, NETWORK, PVE_PORT, REPO_PORT, STATE, LabError
 from lab.machine import own_cgroups, systemd_runs_this_machine
 from lab.system import attempt, filesystem, mounts, run
+from lab.table import Distro
 
 # command: the Debian package that brings it
 COMMANDS = {
@@ -30,14 +32,14 @@ COMMANDS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }
-FILES = {"/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"}
 HINT = "`make test LAB=off` runs what needs none"
 
 
-def missing_packages() -> list[str]:
-    """The Debian packages to install."""
+def missing_packages(families: Iterable[str]) -> list[str]:
+    """The Debian packages to install; a keyring only where a distribution of its family is in use."""
     wanted = [package for command, package in COMMANDS.items() if not shutil.which(command)]
-    wanted += [package for path, package in FILES.items() if not Path(path).exists()]
+    keyrings = [archive.FAMILIES[family] for family in families]
+    wanted += [each.keyring_package for each in keyrings if not each.keyring.exists()]
     return list(dict.fromkeys(wanted))
 
 
@@ -134,13 +136,24 @@ def can_boot() -> None:
             raise LabError(f"this machine cannot boot test machines because {tree} is not writable; {HINT}") from error
 
 
-def packages() -> None:
+def packages(families: Iterable[str]) -> None:
     """Are the programs there, or can apt install them?"""
-    missing = missing_packages()
+    missing = missing_packages(families)
     if not missing:
         return
     if not shutil.which("apt-get"):
         raise LabError(f"{', '.join(missing)} missing and there is no apt-get to install it; {HINT}")
+
+
+def keyrings(families: Iterable[str]) -> None:
+    """Is the keyring of each archive there, or can apt install it?"""
+    for family in families:
+        kind = archive.FAMILIES[family]
+        if not kind.keyring.exists() and not attempt("apt-get", "install", "--simulate", kind.keyring_package):
+            raise LabError(
+                f"{kind.keyring} is missing, and the apt of this machine has no {kind.keyring_package}; "
+                f"copy that file here from a machine that runs {kind.title}"
+            )
 
 
 def cache() -> None:
@@ -149,26 +162,29 @@ def cache() -> None:
         raise LabError(f"LAB_CACHE={CACHE}: an absolute path without : and , is wanted")
 
 
-def archive_answers(source: archive.Archive, suite: str) -> None:
+def archive_answers(source: archive.Archive, distro: Distro) -> None:
     """Can a root be built? apt's own downloader is asked, because it knows this machine's proxy and certificates."""
     address = source.main.replace("http://HTTPS///", "https://")
     options = ["-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=15", "-o", "Acquire::https::Timeout=15"]
     with tempfile.TemporaryDirectory() as folder:
-        url, target = f"{address}/dists/{suite}/InRelease", f"{folder}/InRelease"
+        url, target = f"{address}/dists/{distro.suite}/InRelease", f"{folder}/InRelease"
         sandbox = ["-o", "APT::Sandbox::User=root"]
         if not attempt("/usr/lib/apt/apt-helper", *options, *sandbox, "download-file", url, target):
+            family = archive.FAMILIES[distro.family]
             raise LabError(
-                f"the Debian archive does not answer at {address}, and no root is in the cache yet; "
-                "mend the network, or name another: LAB_ARCHIVE=http://MIRROR/debian"
+                f"the {family.title} archive does not answer at {address}, and no root is in the cache yet; "
+                f"mend the network, or name another: {family.variable}=http://MIRROR/{family.path}"
             )
 
 
-def all_of_them() -> archive.Archive:
-    """All checks, cheap ones first; the archive that will be used."""
+def all_of_them(families: Sequence[str]) -> dict[str, archive.Archive]:
+    """All checks, cheap ones first; the archive of each family of distributions that will be used."""
     root()
     cache()
-    packages()
+    packages(families)
     free_network()
     free_ports()
     can_boot()
-    return archive.find()
+    found = {family: archive.find(family) for family in families}
+    keyrings(families)
+    return found

@@ -173,13 +173,7 @@ class Machine:
         write(ssh, "authorized_keys", (KEYS / "id_ed25519.pub").read_text(), 0o600)
         for path in (ssh, ssh / "authorized_keys"):
             os.chown(path, owner.st_uid, owner.st_gid)
-        suite, archive = self.distro.suite, self.archive
-        write(
-            root,
-            "/etc/apt/sources.list",
-            f"deb {archive.main} {suite} main\ndeb {archive.main} {suite}-updates main\n"
-            f"deb {archive.security} {suite}-security main\n",
-        )
+        write(root, "/etc/apt/sources.list", self.archive.sources(self.distro.family, self.distro.suite))
         write(root, "/etc/apt/sources.list.d/lab.list", "".join(f"{repo.source(name)}\n" for name in self.suites))
         write(root, "/etc/apt/apt.conf.d/01lab-repository", f'Acquire::http::Proxy::{GATEWAY} "DIRECT";\n')
         keyring = root / "etc/apt/keyrings/lab.gpg"

@@ -13,16 +13,15 @@ import subprocess
 from pathlib import Path
 
 from lab import cacher
-from lab.archive import Archive
+from lab.archive import FAMILIES, Archive
 from lab.config import CACHE, USER, LabError
 from lab.system import die_with_parent, remove_tree, run
 from lab.table import Distro
 
 PACKAGES = (
     "systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,python3,python3-apt,sudo,iproute2,procps,"
-    "unattended-upgrades,needrestart,ca-certificates,apt-utils,gpgv,debian-archive-keyring,openssl,libc-bin"
+    "unattended-upgrades,needrestart,ca-certificates,apt-utils,gpgv,{keyring},openssl,libc-bin"
 )
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 def write(root: Path, path: str, text: str, mode: int = 0o644) -> None:
@@ -86,9 +85,14 @@ def finish(root: Path) -> None:
     (root / "etc/hostname").unlink(missing_ok=True)
 
 
+def packages(distro: Distro) -> str:
+    """What is installed in a root of this distribution."""
+    return PACKAGES.format(keyring=FAMILIES[distro.family].keyring_package)
+
+
 def key(distro: Distro, architecture: str) -> str:
     """Names what went into a root; another one means that it is built anew."""
-    parts = [distro.name, distro.suite, architecture, PACKAGES, inspect.getsource(finish), cacher.PROXY, USER]
+    parts = [distro.name, distro.suite, architecture, packages(distro), inspect.getsource(finish), cacher.PROXY, USER]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
@@ -99,7 +103,7 @@ def path(distro: Distro) -> Path:
 
 def build(distro: Distro, archive: Archive) -> Path:
     """Build a root aside and rename it when it is whole; from the main suite alone, so that updates are pending."""
-    target = path(distro)
+    target, family = path(distro), FAMILIES[distro.family]
     aside = target.with_name(f"{distro.name}.building")
     log = aside.with_name(f"{distro.name}.log")
     aside.parent.mkdir(parents=True, exist_ok=True)
@@ -113,10 +117,10 @@ def build(distro: Distro, archive: Archive) -> Path:
         # (the machine's own /sys and /dev/shm among it) never shows in the machine's tree.
         "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
         "mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase",
-        f"--include={PACKAGES}", f"--keyring={KEYRING}",
+        f"--include={packages(distro)}", f"--keyring={family.keyring}",
         f'--aptopt=Acquire::http::Proxy "{cacher.PROXY}"', "--aptopt=Acquire::Languages \"none\"",
         "--dpkgopt=force-unsafe-io",
-        distro.suite, str(aside), f"deb [signed-by={KEYRING}] {archive.main} {distro.suite} main",
+        distro.suite, str(aside), f"deb [signed-by={family.keyring}] {archive.main} {distro.suite} main",
     ]  # fmt: skip
     env = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(temporary)}
     with log.open("wb") as out:

@@ -36,14 +36,14 @@ class Supervisor:
         self.pve = LabPve(info["env"]["PROXMOX_TOKEN_SECRET"], nodes)
         for guest in self.table.guests:
             self.pve.add_guest(guest)
-        archive = Archive(**info["archive"])
+        archives = {family: Archive(**found) for family, found in info["archives"].items()}
         suites = [suite.name for suite in self.table.suites]
         self.machines = {
             host.name: Machine(
                 host,
                 self.table.distros[host.distro],
                 Path(info["roots"][host.distro]),
-                archive,
+                archives[self.table.distros[host.distro].family],
                 suites,
                 self.pve.follow,
             )

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tomllib
 
+from lab.archive import FAMILIES
 from lab.config import NETWORK, LabError
 
 TABLE = Path(__file__).with_name("hosts.toml")
@@ -28,6 +30,7 @@ class Distro:
     title: str
     suite: str
     seconds: int
+    family: str = "debian"
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,22 @@ class Table:
             raise LabError(f"no host {', '.join(unknown)} in the lab; there are: {', '.join(self.hosts)}")
         return [self.hosts[name] for name in dict.fromkeys(names)]
 
+    @property
+    def used(self) -> list[Distro]:
+        """The distributions that hosts run."""
+        return [each for each in self.distros.values() if any(host.distro == each.name for host in self.hosts.values())]
+
+    @property
+    def families(self) -> list[str]:
+        """The families of these."""
+        return list(dict.fromkeys(distro.family for distro in self.used))
+
+    def everywhere(self, distro: str) -> Table:
+        """The same table, but all hosts run this distribution."""
+        if distro not in self.distros:
+            raise LabError(f"LAB_DISTRO={distro}: there are {', '.join(self.distros)}")
+        return replace(self, hosts={name: replace(host, distro=distro) for name, host in self.hosts.items()})
+
 
 T = TypeVar("T")
 
@@ -123,6 +142,10 @@ def parse(text: str) -> Table:
     except tomllib.TOMLDecodeError as error:
         raise LabError(f"hosts.toml is not TOML: {error}") from error
     distros = {distro.name: distro for distro in _records(data, "distro", Distro)}
+    for distro in distros.values():
+        if distro.family not in FAMILIES:
+            families = " or ".join(FAMILIES)
+            raise LabError(f"hosts.toml, [[distro]] {distro.name}: family is {families}, not {distro.family}")
     hosts = _records(data, "host", Host)
     guests = _records(data, "guest", Guest)
     network = ipaddress.ip_network(NETWORK)
@@ -154,5 +177,6 @@ def parse(text: str) -> Table:
 
 
 def load() -> Table:
-    """The table of this checkout."""
-    return parse(TABLE.read_text())
+    """The table of this checkout; LAB_DISTRO makes all hosts run another distribution."""
+    found, distro = parse(TABLE.read_text()), os.environ.get("LAB_DISTRO")
+    return found.everywhere(distro) if distro else found

@@ -1,20 +1,26 @@
 """Prepares machines for the proof of the daily policy: python -m tests.daily prepare FILE | forget
 
-Real security updates are pending on Debian hosts. On each host there are also a package from an archive that is not
-allowed, two from one that is, one of which is blacklisted, and on one there are kernels that nothing needs. One host is
-given the shape of Ubuntu: its os-release, and archives that call themselves Ubuntu's. All are configured by hand in
-such a way that without the role all of this would go wrong.
+Real security updates are pending on the hosts. On each there are also a package from an archive that is not allowed,
+two from one that is, one of which is blacklisted, and on one there are kernels that nothing needs. One host is given
+the shape of Ubuntu: its os-release, and archives that call themselves Ubuntu's; where the lab runs real Ubuntu hosts
+(LAB_DISTRO), these archives stand beside the real ones. All are configured by hand in such a way that without the role
+all of this would go wrong.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 from tests.support import ask, lab, pending, state
 
-DEBIAN = ("app3", "db2")
-UBUNTU = "app2"
-HOSTS = (*DEBIAN, UBUNTU)
+HOSTS = ("app3", "db2", "app2")
+GENUINE = os.environ.get("LAB_DISTRO", "").startswith("ubuntu")
+UBUNTU = HOSTS if GENUINE else ("app2",)
+# Those with the security archive of the distribution that they really run, and what it has for them.
+REAL = HOSTS if GENUINE else ("app3", "db2")
+SECURITY = {"openssl", "libexpat1"} if GENUINE else {"openssl", "libexpat1", "apt"}
+SECURITY_ORIGIN = "noble-security" if GENUINE else "Debian-Security"
 # Archive -> Origin of its Release file, and the package in it.
 ARCHIVES = {
     "noble": ("Ubuntu", "lab-daily-release"),
@@ -66,17 +72,17 @@ def write(host: str, files: dict) -> None:
 
 
 def shape(host: str, sources: list) -> None:
-    """Make a host look like Ubuntu 24.04 to whoever asks: os-release, lsb-release, package sources."""
+    """Give a host all of Ubuntu's archives, and make it look like Ubuntu 24.04 to whoever asks if it is not."""
     files = {
-        "/etc/os-release": OS_RELEASE,
-        "/etc/lsb-release": LSB_RELEASE,
-        "/etc/apt/sources.list": "\n".join(sources),
+        "/etc/apt/sources.list.d/daily.list": "\n".join(sources),
         # The package's file as an administrator has left it.
         "/etc/apt/apt.conf.d/50unattended-upgrades": (
             'Unattended-Upgrade::Allowed-Origins { "${distro_id}:${distro_codename}-proposed"; };\n'
             'Unattended-Upgrade::DevRelease "auto";'
         ),
     }
+    if not GENUINE:
+        files |= {"/etc/os-release": OS_RELEASE, "/etc/lsb-release": LSB_RELEASE, "/etc/apt/sources.list": ""}
     write(host, files)
 
 
@@ -98,10 +104,11 @@ def prepare(file: Path) -> None:
         for archive, (origin, _package) in ARCHIVES.items()
     ]
     publish("1.0")
-    shape(UBUNTU, sources)
+    for host in UBUNTU:
+        shape(host, sources)
     for host in HOSTS:
         write(host, BY_HAND)
-        packages = [*OTHERS, *(package for _origin, package in ARCHIVES.values() if host == UBUNTU)]
+        packages = [*OTHERS, *(package for _origin, package in ARCHIVES.values() if host in UBUNTU)]
         ask(host, f"apt-get update -qq; apt-get install -qq -y {' '.join(packages)} >/dev/null 2>&1")
     kernels("db2")
     publish("2.0")

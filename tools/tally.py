@@ -1,4 +1,4 @@
-"""Adds up what the levels of the tests reported: tools/tally.py FOLDER"""
+"""Adds up what the levels of the tests reported, and what was left out: tools/tally.py FOLDER"""
 
 import sys
 import xml.etree.ElementTree as ET
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Print a line a level, every skipped test with its reason, and the sum."""
+    """Print a line a level, every skipped test or level with its reason, and the sum."""
     total = {"passed": 0, "failed": 0, "skipped": 0}
     for path in sorted(Path(sys.argv[1]).glob("*.xml"), key=lambda found: found.stat().st_mtime):
         suite = ET.parse(path).getroot().find("testsuite")
@@ -19,6 +19,8 @@ def main() -> None:
         for case in suite.iter("testcase"):
             for reason in case.iter("skipped"):
                 print(f"  skipped: {case.get('classname')}.{case.get('name')}: {reason.get('message')}")
+    for path in sorted(Path(sys.argv[1]).glob("*.skipped")):
+        print(path.read_text().strip())
     print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
 
 

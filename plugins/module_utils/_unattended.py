@@ -241,16 +241,20 @@ def last_run(log: str) -> dict | None:
     :returns: ``began``, ``ended`` (its last line), ``result`` (``ok``, ``conffile``: all but packages at which dpkg
         would ask, ``interrupted`` or ``failed``), ``said`` (the cause that it gave).
     """
-    run: dict | None = None
+    runs: list = []
     for line in log.splitlines():
         match = _LOG_LINE.match(line)
         if not match:
             continue
         text = match["text"]
         if text.startswith("Starting unattended upgrades script"):
-            run = {"began": match["time"], "ended": match["time"], "result": "failed", "said": ""}
-        if run is None:
+            runs.append({"began": match["time"], "ended": match["time"], "result": "failed", "said": ""})
+        elif text.startswith("Option --dry-run given") and runs:
+            # Somebody was only looking; what it says next was not done.
+            runs[-1]["result"] = "dry run"
+        if not runs or runs[-1]["result"] == "dry run":
             continue
+        run = runs[-1]
         run["ended"] = match["time"]
         if text.startswith(_ENDS) and run["result"] != "conffile":
             run["result"] = "ok"
@@ -260,7 +264,7 @@ def last_run(log: str) -> dict | None:
             run.update(result="conffile", said=text)
         elif match["level"] in ("ERROR", "CRITICAL"):
             run.update(result="failed", said=text)
-    return run
+    return next((run for run in reversed(runs) if run["result"] != "dry run"), None)
 
 
 def _problem(cause: str, message: str, remedy: str) -> dict:

@@ -19,6 +19,24 @@ _HEADER = """\
 """
 _TREE = "Unattended-Upgrade::"
 _NAME = re.compile(r"[A-Za-z0-9-]+(::[A-Za-z0-9./_+-]+)*")
+# Of these apt.conf takes a text as well, and nothing reads it.
+_LISTS = ("Package-Blacklist", "Package-Whitelist", "Allowed-Origins", "Origins-Pattern", "Update-Days")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+
+
+def package_patterns(names: Sequence[str]) -> list:
+    """The expressions of unattended-upgrades that match these packages, of any architecture, and no others.
+
+    :param names: of packages.
+    :raises PatchingError: not a name.
+    """
+    for name in names:
+        if not _PACKAGE.fullmatch(str(name)):
+            raise PatchingError(
+                f"{name!r} is no name of a package.",
+                "Name packages, such as docker-ce; expressions belong in unattended_upgrades_package_blacklist.",
+            )
+    return [re.sub(r"[+.]", r"\\\g<0>", name) + "(:|$)" for name in names]
 
 
 def _is_list(value: object) -> bool:
@@ -48,6 +66,8 @@ def problems(options: Mapping) -> list:
                 f"{name} is a mapping. Give each option of it by its whole name, such as {_full(str(name))}::Name."
             )
             continue
+        if _full(str(name)).removeprefix(_TREE) in _LISTS and not _is_list(value):
+            found.append(f"{name} is {value!r}. Use a list, such as [{value!r}].")
         for each in value if _is_list(value) else [value]:
             if isinstance(each, Mapping) or _is_list(each) or re.search(r'["\x00-\x1f]', _text(each)):
                 found.append(f"{name} has {each!r}. apt.conf has no way to write that: use plain text without quotes.")

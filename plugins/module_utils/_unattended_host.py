@@ -23,7 +23,7 @@ from pathlib import Path
 from . import _host
 from ._apt import security_version
 from ._errors import PatchingError
-from ._unattended import REASONS, conf_files, option, parse_conf, reason
+from ._unattended import ORIGIN_LISTS, REASONS, conf_files, elements_of, option, parse_conf, place, reason
 
 PROGRAM = Path("/usr/bin/unattended-upgrade")
 STAMP = Path("/var/lib/apt/periodic/upgrade-stamp")
@@ -249,23 +249,36 @@ class Program:
         with self._quiet("cannot make out its allowed origins"):
             return list(self.uu.get_allowed_origins())
 
-    def archives(self, patterns: list) -> list:
-        """Every archive among the package sources, with the patterns that allow it."""
-        with self._quiet("cannot match its allowed origins"):
+    def archives(self, patterns: list, settings: list) -> list:
+        """Every archive among the package sources, with the patterns that allow it.
+
+        :param settings: of apt's files, to say where a pattern stands that the program cannot read.
+        """
+        places = {
+            self.uu.substitute(each["value"]): place(each)
+            for key in ORIGIN_LISTS
+            for each in elements_of(settings, key)
+        }
+        with self._quiet("cannot read its package sources"):
             files = [file for file in self.apt_pkg.Cache(None).file_list if file.archive != "now"]
-            # An archive has a file for each architecture and language.
-            found = [
-                {
-                    "name": f"{file.origin}:{file.archive}/{file.component}" + (f" ({file.site})" if file.site else ""),
-                    "origin": file.origin,
-                    "label": file.label,
-                    "archive": file.archive,
-                    "codename": file.codename,
-                    "patterns": [each for each in patterns if self.uu.is_allowed_origin(file, [each])],
-                }
-                for file in files
-            ]
-            return [each for number, each in enumerate(found) if each not in found[:number]]
+        # An archive has a file for each architecture and language.
+        found = [
+            {
+                "name": f"{file.origin}:{file.archive}/{file.component}" + (f" ({file.site})" if file.site else ""),
+                "origin": file.origin,
+                "label": file.label,
+                "archive": file.archive,
+                "codename": file.codename,
+                "patterns": [each for each in patterns if self._allows(each, file, places)],
+            }
+            for file in files
+        ]
+        return [each for number, each in enumerate(found) if each not in found[:number]]
+
+    def _allows(self, pattern: str, file, places: dict) -> bool:
+        where = f" of {places[pattern]}" if pattern in places else ""
+        with self._quiet(f'cannot match its allowed origin "{pattern}"{where}'):
+            return self.uu.is_allowed_origin(file, [pattern])
 
     def proposals(self) -> dict:
         """What the next run would install and what it would leave as it is: ``install``, ``hold``."""

@@ -269,7 +269,7 @@ def inform(max_age: int) -> dict:
         program = _unattended_host.Program(apt_pkg)
         policy["stalled"] += _stopped(program.stop_reasons())
         patterns = program.origins()
-        archives = program.archives(patterns)
+        archives = program.archives(patterns, settings)
         policy["origins"] = [
             {"pattern": each, "archives": [file["name"] for file in archives if each in file["patterns"]]}
             for each in patterns

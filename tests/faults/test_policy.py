@@ -1,7 +1,8 @@
 """The daily policy on hosts where something keeps it from working: the proof names it. Asked of the machines.
 
 What stops security updates makes the playbook fail on that host, with the file and line to blame. What only keeps
-single packages back is shown.
+single packages back is shown. Most tests run the proof with which the playbook ends; those about what the role does
+with a host run all of it.
 """
 
 import contextlib
@@ -59,6 +60,12 @@ def _playbook(host, *arguments, **variables):
     return _ansible("ansible-playbook", "homelab.patching.policy", "-e", given, *arguments)
 
 
+def prove(host, *arguments):
+    """The proof alone."""
+    given = json.dumps({"patching_hosts": host})
+    return _ansible("ansible-playbook", "tests/faults/prove.yml", "-e", given, *arguments)
+
+
 def info(host, *arguments):
     """What the module says of a host."""
     done = _ansible("ansible", host, "-b", "-m", "homelab.patching.unattended_upgrades_info", *arguments)
@@ -83,9 +90,15 @@ def write(path, text):
 
 def would_upgrade(host):
     """What unattended-upgrades itself says that it would upgrade."""
-    text = ask(host, "unattended-upgrade --dry-run -v 2>&1", check=False)
+    text = ask(host, "unattended-upgrade --dry-run -v --no-minimal-upgrade-steps 2>&1", check=False)
     line = next((line for line in text.splitlines() if line.startswith("Packages that will be upgraded:")), "")
     return line.partition(":")[2].split()
+
+
+def older(seconds):
+    """Breaking and mending that make a host believe that it, and all its processes, have run for so much longer."""
+    moved = f"awk '{{print $1 + {seconds}, $2}}' /proc/uptime > /run/uptime; mount --bind /run/uptime /proc/uptime"
+    return moved, "umount /proc/uptime; rm /run/uptime"
 
 
 # What is built on the host itself: a package whose dependency does not exist, and one whose script never ends.
@@ -123,16 +136,16 @@ STOPPED = {
     "a pattern that the program cannot read": (
         write(LOCAL, 'Unattended-Upgrade::Origins-Pattern:: "Debian stable";'),
         f"rm {LOCAL}",
-        ["unattended-upgrade itself cannot match its allowed origins"],
+        [f'unattended-upgrade itself cannot match its allowed origin "Debian stable" of {LOCAL}:1'],
     ),
     "timer masked": (
         "systemctl mask --now apt-daily-upgrade.timer 2>&1",
-        "systemctl unmask apt-daily-upgrade.timer 2>&1",
+        "systemctl unmask apt-daily-upgrade.timer 2>&1; systemctl start apt-daily-upgrade.timer",
         ["apt-daily-upgrade.timer is masked", "systemctl unmask apt-daily-upgrade.timer"],
     ),
     "service masked": (
         "systemctl mask apt-daily-upgrade.service 2>&1",
-        "systemctl unmask apt-daily-upgrade.service 2>&1",
+        "systemctl unmask apt-daily-upgrade.service 2>&1; systemctl start apt-daily-upgrade.timer",
         ["apt-daily-upgrade.service is masked"],
     ),
     "switched off by a later file": (
@@ -160,6 +173,15 @@ STOPPED = {
         "rm /usr/local/sbin/on_ac_power",
         ["System is on battery power", "OnlyOnACPower"],
     ),
+    "on a metered connection": (
+        # What NetworkManager's library, which the hosts lack, tells python3-gi.
+        "mkdir -p /usr/local/lib/python3.11/dist-packages/gi/repository; cd /usr/local/lib/python3.11/dist-packages/gi;"
+        " touch __init__.py repository/__init__.py; "
+        + write("repository/Gio.py", "class NetworkMonitor:\n    get_default = staticmethod(lambda: None)\n"
+                "    get_network_metered = staticmethod(lambda monitor: True)"),
+        "rm -r /usr/local/lib/python3.11/dist-packages/gi",
+        ["System is on metered connection", "::Skip-Updates-On-Metered-Connections"],
+    ),
 }  # fmt: skip
 
 
@@ -167,11 +189,73 @@ STOPPED = {
 def test_what_stops_security_updates_is_named_and_red(policed, name):
     breaking, mending, says = STOPPED[name]
     with broken(policed, breaking, mending):
-        done = _playbook(policed)
+        done = prove(policed)
         assert done.returncode == 2
         for text in says:
             assert text in done.stdout.replace("\\", "")
         assert "DOES NOT take its security updates" in done.stdout
+        told = [line for line in done.stdout.splitlines() if line.strip().startswith("stops them:")]
+        assert len(told) == 1
+
+
+def test_the_role_hides_none_of_it(policed):
+    """The whole playbook on a host on which much is wrong at once."""
+    together = ("a ; is missing", "timer masked", "switched off by a later file", "a broken dependency", "on battery")
+    # Two of them write the same file.
+    mending = "; ".join(STOPPED[name][1] for name in together)
+    breaking = "\n".join(STOPPED[name][0].replace(f"cat > {LOCAL}", f"cat >> {LOCAL}") for name in together)
+    with broken(policed, breaking, mending):
+        done = _playbook(policed)
+        assert done.returncode == 2
+        for name in together:
+            assert STOPPED[name][2][0].partition(f"{LOCAL}:")[0] in done.stdout.replace("\\", "")
+
+
+def test_dpkgs_lock_is_held_for_more_than_an_hour(policed):
+    hold = "import apt_pkg, time; apt_pkg.init(); apt_pkg.pkgsystem_lock(); time.sleep(600)"
+    with broken(policed, f'systemd-run --quiet --unit=lab-holder python3 -c "{hold}"', "systemctl stop lab-holder"):
+        ask(policed, "until apt-get check 2>&1 -o DPkg::Lock::Timeout=0 | grep -q lock; do sleep 0.2; done")
+        assert info(policed)["stalled"] == []
+        with broken(policed, *older(2 * 3600)):
+            done = prove(policed)
+    assert done.returncode == 2
+    assert "has had dpkg's lock for up to 2 hours" in done.stdout
+    assert "python3 (pid " in done.stdout
+
+
+STAMP = "/var/lib/apt/periodic/upgrade-stamp"
+LOG = "/var/log/unattended-upgrades/unattended-upgrades.log"
+
+
+def test_no_run_has_ended_well_for_too_long(policed):
+    breaking, mending = older(2 * 86400)
+    stale = f"rm -f {LOG}; touch -d '9 days ago' {STAMP}; {breaking}"
+    with broken(policed, stale, f"{mending}; touch {STAMP}"):
+        done = prove(policed)
+        assert done.returncode == 2
+        assert "the last daily run that ended well was 9 days ago" in done.stdout
+        assert prove(policed, "-e", "unattended_upgrades_max_age=10").returncode == 0
+
+
+def test_a_run_that_was_interrupted_between_its_steps(policed):
+    """By a shutdown. The next run goes on; only if none comes to its end are the updates stalled."""
+    run = (
+        "count() { grep -c ' status installed ' /var/log/dpkg.log; }; before=$(count);"
+        " unattended-upgrade -v >/tmp/said 2>&1 & until [ $(count) -gt $before ]; do sleep 0.1; done;"
+        " kill -TERM $!; wait; cat /tmp/said"
+    )
+    ask(policed, run, check=False)
+    policy = info(policed)
+    assert policy["last_run"]["result"] == "interrupted"
+    assert policy["would_install"]
+    assert [each["cause"] for each in policy["warnings"]] == ["interrupted"]
+    assert policy["stalled"] == []
+    breaking, mending = older(2 * 86400)
+    with broken(policed, f"touch -d '9 days ago' {STAMP}; {breaking}", f"{mending}; touch {STAMP}"):
+        done = prove(policed)
+        assert done.returncode == 2
+        assert "9 days ago; the last one, at " in done.stdout
+        assert ", interrupted: SIGNAL received, stopping" in done.stdout
 
 
 def test_apt_itself_cannot_read_its_configuration(policed):
@@ -185,6 +269,21 @@ def test_all_is_well_again(policed):
     """Otherwise one of the tests above has not put back what it broke, and those below prove nothing."""
     policy = info(policed)
     assert (policy["stalled"], policy["uncovered"], policy["security_covered"]) == ([], [], True)
+
+
+def test_a_monthly_run_holds_the_daily_one_off(policed):
+    def claim(state):
+        return _ansible(
+            "ansible", policed, "-b", "-m", "homelab.patching.host_claim", "-a", f"run=r1 seconds=3600 state={state}"
+        )
+
+    assert claim("claimed").returncode == 0
+    done = prove(policed)
+    assert claim("released").returncode == 0
+    assert done.returncode == 0
+    assert "held off until 2" in done.stdout
+    assert "by run r1" in done.stdout
+    assert info(policed)["timers"]["held"] is None
 
 
 # --- what keeps single packages back: shown, and green ---
@@ -214,36 +313,80 @@ def holds(policy):
     return {each["name"]: each["reason"] for each in policy["would_hold"]}
 
 
+# Allows the archive that the tests may fill.
+ALLOWED = (write(LOCAL, 'Unattended-Upgrade::Origins-Pattern:: "origin=Lab,codename=lab";'), f"rm {LOCAL}")
+
+
+def agrees(host, policy):
+    """Would unattended-upgrades itself install just what the module says?"""
+    return sorted(each["name"] for each in policy["would_install"]) == sorted(would_upgrade(host))
+
+
 def test_a_held_package(policed):
     with broken(policed, "apt-mark hold openssl", "apt-mark unhold openssl"):
-        done = _playbook(policed)
+        done = prove(policed)
         assert done.returncode == 0
         line = next(line for line in done.stdout.splitlines() if "leave openssl at" in line)
         assert "SECURITY" in line and "held back by its mark" in line
         policy = info(policed)
         assert holds(policy) == {"openssl": "held"}
-        assert sorted(each["name"] for each in policy["would_install"]) == sorted(would_upgrade(policed))
+        assert agrees(policed, policy)
 
 
-def test_a_blacklisted_package_and_what_needs_it(policed):
-    try:
-        done = _playbook(policed, unattended_upgrades_package_blacklist=["python3.11-minimal$"])
+def test_a_blacklisted_package_an_excluded_one_and_what_needs_it(policed):
+    ours = f"cp -p {OWN} /tmp/own", f"mv /tmp/own {OWN}"
+    wanted = {"unattended_upgrades_package_blacklist": ["openss"], "patching_exclude_packages": ["python3.11-minimal"]}
+    with broken(policed, *ours):
+        done = _playbook(policed, **wanted)
         assert done.returncode == 0
         policy = info(policed)
-        assert holds(policy)["python3.11-minimal"] == "blacklisted"
+        held = holds(policy)
+        assert held["openssl"] == held["python3.11-minimal"] == "blacklisted"
         # The rest of that source needs exactly its version.
-        assert holds(policy)["python3.11"] == "dependency"
-        assert "blacklisted by python3.11-minimal$" in done.stdout
-        assert sorted(each["name"] for each in policy["would_install"]) == sorted(would_upgrade(policed))
-    finally:
-        assert _playbook(policed).returncode == 0
+        assert held["python3.11"] == "dependency"
+        assert "blacklisted by openss" in done.stdout
+        assert "blacklisted by python3\\.11-minimal(:|$)" in done.stdout.replace("\\\\", "\\")
+        assert agrees(policed, policy)
     assert holds(info(policed)) == {}
+
+
+def test_a_package_that_is_not_on_the_strict_whitelist(policed):
+    strict = 'Unattended-Upgrade { Package-Whitelist { "libexpat1$"; }; Package-Whitelist-Strict "true"; };'
+    with broken(policed, write(LOCAL, strict), f"rm {LOCAL}"):
+        assert prove(policed).returncode == 0
+        policy = info(policed)
+        assert [each["name"] for each in policy["would_install"]] == ["libexpat1"]
+        assert set(holds(policy).values()) == {"whitelist"}
+        assert holds(policy)["openssl"] == "whitelist"
+        assert agrees(policed, policy)
 
 
 def test_an_origin_that_is_not_allowed(offered):
     policy = info(offered)
     assert holds(policy) == {"lab-daily-conf": "origin", "lab-daily-other": "origin"}
     assert not any(each["security"] for each in policy["would_hold"])
+    assert agrees(offered, policy)
+
+
+def test_an_origin_that_is_not_trusted(offered):
+    """Whose signature apt was told to leave aside."""
+    source = "/etc/apt/sources.list.d/lab.list"
+    untrusted = f"{ALLOWED[0]}\nsed -i.kept 's/ .signed-by/ [trusted=no signed-by/' {source}; apt-get update -qq"
+    with broken(offered, untrusted, f"{ALLOWED[1]}; mv {source}.kept {source}; apt-get update -qq"):
+        assert prove(offered).returncode == 0
+        policy = info(offered)
+        assert holds(policy)["lab-daily-other"] == "untrusted"
+        assert agrees(offered, policy)
+
+
+def test_an_update_for_which_another_package_would_have_to_go(offered):
+    lab("publish", "lab-daily-other", "3.0", "--field", "Conflicts=lab-daily-conf")
+    with broken(offered, f"{ALLOWED[0]}\napt-get update -qq", ALLOWED[1]):
+        assert prove(offered).returncode == 0
+        policy = info(offered)
+        why = {each["name"]: (each["reason"], each["new"], each["why"]) for each in policy["would_hold"]}
+        assert why["lab-daily-other"] == ("removal", "3.0", "pkg lab-daily-conf is marked to be deleted")
+        assert "lab-daily-other" not in would_upgrade(offered)
 
 
 def test_a_phased_update_is_installed_although_apt_would_wait(policed):
@@ -251,17 +394,15 @@ def test_a_phased_update_is_installed_although_apt_would_wait(policed):
     lab("publish", "lab-daily-other", "1.0")
     ask(policed, "apt-get update -qq; apt-get install -qq -y lab-daily-other >/dev/null 2>&1")
     lab("publish", "lab-daily-other", "2.0", "--index-field", "Phased-Update-Percentage=0")
-    ask(policed, "apt-get update -qq")
     try:
-        assert "phased 0%" in ask(policed, "apt-cache policy lab-daily-other")
-        assert _playbook(policed, unattended_upgrades_extra_origins=["origin=Lab,codename=lab"]).returncode == 0
-        names = [each["name"] for each in info(policed)["would_install"]]
-        assert "lab-daily-other" in names
-        assert sorted(names) == sorted(would_upgrade(policed))
+        with broken(policed, f"{ALLOWED[0]}\napt-get update -qq", ALLOWED[1]):
+            assert "phased 0%" in ask(policed, "apt-cache policy lab-daily-other")
+            policy = info(policed)
+            assert "lab-daily-other" in [each["name"] for each in policy["would_install"]]
+            assert agrees(policed, policy)
     finally:
         ask(policed, "dpkg --purge lab-daily-other")
         lab("unpublish", "lab-daily-other")
-        assert _playbook(policed).returncode == 0
 
 
 # --- what the module and the role leave alone ---
@@ -314,7 +455,7 @@ def test_a_host_configured_by_hand(policed):
         assert "libssl3" in would_upgrade(policed)
 
         ask(policed, late)
-        done = _playbook(policed)
+        done = prove(policed)
         assert done.returncode == 0
         policy = info(policed)
         told = {each["option"]: each for each in policy["overridden"]}
@@ -339,6 +480,8 @@ def test_a_host_configured_by_hand(policed):
         ({"unattended_upgrades_upgrade_time": "25:00"}, "unattended_upgrades_upgrade_time: 25:00"),
         ({"unattended_upgrades_random_delay": "soon"}, "unattended_upgrades_random_delay: soon"),
         ({"unattended_upgrades_state": "gone"}, "value of unattended_upgrades_state must be one of: present, absent"),
+        ({"unattended_upgrades_package_blacklist": "nginx"}, "blacklist is 'nginx'. Use a list, such as ['nginx']."),
+        ({"patching_exclude_packages": ["linux-*"]}, "'linux-*' is no name of a package."),
         ({"unattended_upgrades_max_age": 0}, "max_age is 0. Use a number of days, at least 1."),
     ],
 )
@@ -351,8 +494,8 @@ def test_bad_input_changes_nothing(policed, variables, says):
 
 
 def test_a_conffile_prompt_before_and_after_the_download(offered):
-    try:
-        done = _playbook(offered, unattended_upgrades_extra_origins=["origin=Lab,codename=lab"])
+    with broken(offered, *ALLOWED):
+        done = prove(offered)
         assert done.returncode == 0
         assert "dpkg may ask about /etc/lab-daily-conf" in done.stdout
         before = info(offered)
@@ -386,8 +529,6 @@ def test_a_conffile_prompt_before_and_after_the_download(offered):
         ask(offered, "unattended-upgrade -v 2>&1")
         assert installed(offered)["lab-daily-conf"] == "3.0"
         assert ask(offered, "cat /etc/lab-daily-conf") == "mine"
-    finally:
-        assert _playbook(offered).returncode == 0
 
 
 WHOLE = (

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -54,6 +55,7 @@ def test_the_table_of_this_checkout_is_sound() -> None:
         (DISTRO + host() + host(name="b1", vmid=102, mac="bc:24:11:00:00:02"), "address 198.18.0.11 is there twice"),
         (DISTRO + host() + host(name="b1", address="198.18.0.12", mac="x"), "vmid 101 is there twice"),
         ('[[distro]]\nname="x"\n', "missing 3 required"),
+        (DISTRO + 'family="suse"\n', "family is debian or ubuntu, not suse"),
     ],
 )
 def test_a_mistake_in_the_table_is_one_line(text: str, said: str) -> None:
@@ -68,6 +70,59 @@ def test_an_unknown_host_is_told_with_those_there_are() -> None:
     with pytest.raises(LabError, match="no host zz in the lab; there are: a1"):
         found.pick(["a1", "zz"])
     assert [each.name for each in found.pick(["a1", "a1"])] == ["a1"]
+
+
+# --- another distribution for all hosts ---
+
+UBUNTU = '[[distro]]\nname="ubuntu-24.04"\ntitle="Ubuntu 24.04"\nfamily="ubuntu"\nsuite="noble"\nseconds=1\n'
+
+
+def test_only_distributions_that_hosts_run_are_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = table.parse(DISTRO + UBUNTU + host())
+    assert [each.name for each in found.used] == ["debian-13"]
+    assert found.families == ["debian"]
+    moved = found.everywhere("ubuntu-24.04")
+    assert [each.name for each in moved.used] == ["ubuntu-24.04"]
+    assert moved.families == ["ubuntu"]
+    with pytest.raises(LabError, match=r"^LAB_DISTRO=zz: there are debian-13, ubuntu-24\.04$"):
+        found.everywhere("zz")
+    monkeypatch.setenv("LAB_DISTRO", "ubuntu-24.04")
+    assert {each.distro for each in table.load().hosts.values()} == {"ubuntu-24.04"}
+    monkeypatch.setenv("LAB_DISTRO", "")
+    assert "ubuntu" not in table.load().families
+
+
+def test_what_hosts_of_a_distribution_have_among_their_sources() -> None:
+    source = archive.Archive("http://m/x", "http://s/x")
+    assert source.sources("debian", "trixie") == (
+        "deb http://m/x trixie main\ndeb http://m/x trixie-updates main\ndeb http://s/x trixie-security main\n"
+    )
+    # Nothing but what the release was made of and its security updates.
+    assert source.sources("ubuntu", "noble") == "deb http://m/x noble main\ndeb http://s/x noble-security main\n"
+
+
+@pytest.mark.parametrize(("family", "other"), [("debian", "ubuntu"), ("ubuntu", "debian")])
+def test_a_root_is_made_with_the_keyring_of_its_own_archive(family: str, other: str) -> None:
+    wanted = roots.packages(table.Distro("x", "X", "x", 1, family)).split(",")
+    assert archive.FAMILIES[family].keyring_package in wanted
+    assert archive.FAMILIES[other].keyring_package not in wanted
+
+
+def test_a_keyring_is_installed_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(checks, "COMMANDS", {})
+    monkeypatch.setitem(
+        archive.FAMILIES, "ubuntu", dataclasses.replace(archive.FAMILIES["ubuntu"], keyring=tmp_path / "ring.gpg")
+    )
+    assert "ubuntu-keyring" not in checks.missing_packages(["debian"])
+    assert checks.missing_packages(["ubuntu"]) == ["ubuntu-keyring"]
+    monkeypatch.setattr(checks, "attempt", lambda *_: True)
+    checks.keyrings(["ubuntu"])
+    monkeypatch.setattr(checks, "attempt", lambda *_: False)
+    with pytest.raises(LabError, match=r"^[^\n]*ring.gpg is missing[^\n]*no ubuntu-keyring; copy[^\n]*Ubuntu$"):
+        checks.keyrings(["debian", "ubuntu"])
+    (tmp_path / "ring.gpg").touch()
+    checks.keyrings(["ubuntu"])
+    assert checks.missing_packages(["ubuntu"]) == []
 
 
 # --- roots ---
@@ -121,6 +176,37 @@ def test_no_archive_is_one_line(
     with pytest.raises(LabError, match=r"^[^\n]*$") as caught:
         archive.find()
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("targets", "environment", "found"),
+    [
+        # The box's own, if that is Ubuntu.
+        ("http://u/ubuntu/ noble\nhttp://s/ubuntu/ noble-security", {}, ("http://u/ubuntu", "http://s/ubuntu")),
+        ("http://u/ubuntu/ jammy", {}, ("http://u/ubuntu", "http://u/ubuntu")),
+        # A mirror holds the security updates too.
+        ("http://m/debian/ trixie", {"LAB_UBUNTU_ARCHIVE": "http://u/ubuntu"}, ("http://u/ubuntu", "http://u/ubuntu")),
+        ("", {"LAB_UBUNTU_ARCHIVE": "https://u/u", "LAB_UBUNTU_SECURITY_ARCHIVE": "http://s/u"},
+         ("http://HTTPS///u/u", "http://s/u")),
+        # Debian's is none.
+        ("http://m/debian/ trixie\nhttp://s/sec/ trixie-security", {"LAB_ARCHIVE": "http://m/debian"},
+         r"^the apt of this machine has no Ubuntu archive; name one: LAB_UBUNTU_ARCHIVE=http://MIRROR/ubuntu$"),
+        ("", {"LAB_UBUNTU_ARCHIVE": "ftp://u/u"}, r"^LAB_UBUNTU_ARCHIVE=ftp://u/u: an address[^\n]*$"),
+    ],
+)  # fmt: skip
+def test_the_archive_of_ubuntu(
+    monkeypatch: pytest.MonkeyPatch, targets: str, environment: dict[str, str], found: tuple[str, str] | str
+) -> None:
+    monkeypatch.setattr(archive, "run", lambda *_: targets)
+    for name in ("LAB_ARCHIVE", "LAB_SECURITY_ARCHIVE", "LAB_UBUNTU_ARCHIVE", "LAB_UBUNTU_SECURITY_ARCHIVE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if isinstance(found, tuple):
+        assert archive.find("ubuntu") == archive.Archive(*found)
+    else:
+        with pytest.raises(LabError, match=found):
+            archive.find("ubuntu")
 
 
 def test_environment_names_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,6 +242,19 @@ def test_the_last_run_of_the_log(rest, result, said):
     assert bool(run["said"]) == bool(said)
 
 
+def test_a_dry_run_is_none():
+    dry = (
+        "2026-11-21 09:00:00,1 INFO Starting unattended upgrades script\n"
+        "2026-11-21 09:00:01,1 INFO Option --dry-run given, *not* performing real actions\n"
+        "2026-11-21 09:00:02,1 INFO All upgrades installed\n"
+    )
+    real = LOG.format(rest="2026-11-20 06:11:00,1 ERROR dpkg returned")
+    assert uu.last_run(dry) is None
+    assert uu.last_run(f"{real}\n{dry}") == uu.last_run(real)
+    assert uu.last_run(f"{dry}{real}") == uu.last_run(real)
+    assert uu.last_run(real)["result"] == "failed"
+
+
 def test_a_log_without_a_run():
     assert uu.last_run("") is None
     assert uu.last_run("2026-11-20 06:10:01,100 INFO Checking if system is running on battery is skipped") is None

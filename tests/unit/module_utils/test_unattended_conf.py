@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.homelab.patching.plugins.module_utils import _unattended, _unattended_conf
 from ansible_collections.homelab.patching.plugins.module_utils._errors import PatchingError
@@ -49,6 +51,8 @@ def test_what_is_written_is_what_is_read():
         ({"Mail": "a\nb"}, "apt.conf has no way to write that"),
         ({"Package-Blacklist": [["a"]]}, "apt.conf has no way to write that"),
         ({"Package-Blacklist": ["a", " "]}, "an empty element"),
+        ({"Package-Whitelist": "openssl"}, "Package-Whitelist is 'openssl'. Use a list, such as ['openssl']."),
+        ({"Unattended-Upgrade::Update-Days": "1"}, "Use a list, such as ['1']."),
         ({"A b": "c"}, "is no name of an option"),
         ({"A;B": "c"}, "is no name of an option"),
         ({"Dirs": {"Plugins": "x"}}, "by its whole name, such as Unattended-Upgrade::Dirs::Name"),
@@ -109,3 +113,23 @@ def test_lines_say_who_holds_the_updates_off_and_what_is_overridden():
 def test_a_host_without_the_package_has_lines():
     policy = {**POLICY, "timers": {}, "would_install": [], "would_hold": [], "stalled": [MASKED]}
     assert _unattended_conf.lines(policy, "web1")[-1] == "  the next run would install 0"
+
+
+@pytest.mark.parametrize(
+    ("name", "matches", "others"),
+    [
+        ("docker-ce", ["docker-ce", "docker-ce:i386"], ["docker-ce-cli", "docker", "xdocker-ce"]),
+        ("libstdc++6", ["libstdc++6"], ["libstdcc6", "libstdc++6-dev"]),
+        ("python3.11", ["python3.11"], ["python3x11", "python3.11-minimal"]),
+    ],
+)
+def test_an_excluded_package_is_matched_and_no_other(name, matches, others):
+    (pattern,) = _unattended_conf.package_patterns([name])
+    assert [each for each in [*matches, *others] if re.match(pattern, each)] == matches
+    assert _unattended_conf.problems({"Package-Blacklist": [pattern]}) == []
+
+
+@pytest.mark.parametrize("name", ["linux-*", "libc6:i386", "", "^x$"])
+def test_what_is_no_name_of_a_package_is_refused(name):
+    with pytest.raises(PatchingError, match="is no name of a package"):
+        _unattended_conf.package_patterns([name])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jinja2.nativetypes import NativeEnvironment
 
 CHECKOUT = Path(__file__).parents[3]
 ROLES = CHECKOUT / "roles"
@@ -46,6 +47,10 @@ def test_a_stale_one_and_an_unknown_role_are_told(tmp_path):
 def test_defaults_and_argument_specs_say_the_same():
     role = ROLES / "unattended_upgrades"
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
+    defaults = {
+        name: NativeEnvironment().from_string(value).render() if "{{" in str(value) else value
+        for name, value in defaults.items()
+    }
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     for entry in specs.values():
         assert {name: option["default"] for name, option in entry["options"].items()} == defaults
