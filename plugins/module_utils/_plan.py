@@ -36,7 +36,8 @@ def assessment(policy: Mapping, proxmox: Mapping, lists: Mapping, info: Mapping)
     """What is known about one host, from what was asked of it.
 
     :param policy: its ``patching_*`` values by their names without the prefix.
-    :param proxmox: what the inventory knows: ``status``, ``lock``, ``address_reason``, ``node`` (None where it knows nothing).
+    :param proxmox: what the inventory knows: ``status``, ``lock``, ``address_reason``, ``node``; None where it
+        knows nothing.
     :param lists: the registered result of refreshing the package lists; empty where that was not tried.
     :param info: the registered result of ``host_info``.
     :returns: ``state`` (``ok``, ``off`` or ``refused``), ``reason`` and ``remedy`` of a refusal, ``policy``, ``host``,
@@ -145,7 +146,7 @@ def _with_waves(plan: dict) -> dict:
 
 
 def _totals(plan: Mapping, waves: list) -> dict:
-    """What the roll comes to: ``hosts``, ``waves``, ``updates``, ``security``, ``reboots``, and ``seconds``, an estimate."""
+    """``hosts``, ``waves``, ``updates``, ``security`` and ``reboots`` of the roll; ``seconds`` is an estimate."""
     planned = [plan["hosts"][host] for members in waves for host in members]
     return {
         "hosts": len(planned),
@@ -185,14 +186,7 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
         remedy = "mend it; or take the host as it is: -e patching_accept=HOST"
         return _refuse(entry, f"{'; '.join(worse)} (run {kept['run']} left it so)", remedy)
 
-    steps = []
-    if left:
-        steps.append({"step": "recover", "why": f"left by run {left.get('run')}"})
-    if worse:
-        steps.append({"step": "accept", "why": "; ".join(worse)})
-    elif kept and not left:
-        # Its transaction proves it and ends the memory of what was broken.
-        steps.append({"step": "healthy again", "why": f"what run {kept['run']} had broken"})
+    steps = _first_steps(left, kept, worse)
     if mode == "recover" and not steps:
         return {**entry, "result": "nothing to do"}
 
@@ -228,6 +222,19 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
     return {**entry, "result": "nothing to do"}
 
 
+def _first_steps(left: Mapping | None, kept: Mapping | None, worse: list) -> list:
+    """What earlier runs have left to do on a host, before anything else."""
+    steps = []
+    if left:
+        steps.append({"step": "recover", "why": f"left by run {left.get('run')}"})
+    if worse:
+        steps.append({"step": "accept", "why": "; ".join(worse)})
+    elif kept and not left:
+        # Its transaction proves it and ends the memory of what was broken.
+        steps.append({"step": "healthy again", "why": f"what run {kept['run']} had broken"})
+    return steps
+
+
 def _kept_baseline(host: Mapping, left: Mapping | None) -> Mapping | None:
     """The health from before a run that broke something, or that died: then its claim kept it."""
     if host["kept_baseline"] or not (left and left.get("baseline")):
@@ -247,8 +254,7 @@ def _reboot_why(wanted: str, reboot: Mapping, upgrade: bool) -> str:
 
 
 def _waves(plan: Mapping) -> list:
-    """Waves of hosts: lower rings first, never more than the wave size or than a node of Proxmox VE may miss at once,
-    never two that share a label of `apart`."""
+    """Waves of hosts: lower rings first, never too many at once, never two that share a label of `apart`."""
     planned = [(int(entry["policy"]["ring"]), host) for host, entry in plan["hosts"].items() if entry["steps"]]
     waves: list = []
     ring_start = 0
