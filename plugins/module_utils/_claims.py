@@ -53,14 +53,17 @@ def require(run: str) -> None:
         raise PatchingError(f"the claim of run {run} on this host has expired.", "Run again.")
 
 
-def renew(run: str, seconds: int) -> None:
+def renew(run: str, seconds: int, gate: float | None = None) -> None:
     """Put the end of this run's claim off.
 
+    :param gate: when the gate of the host's cluster began that let it go, by the host's own clock; the fence of the
+        reboot looks at it.
     :raises PatchingError: the host is not this run's any more; nothing more may be done to it.
     """
     with _host.locked():
         require(run)
-        _write({**(read() or {}), "expires": int(time.time()) + seconds})
+        gated = {} if gate is None else {"gate": gate}
+        _write({**(read() or {}), "expires": int(time.time()) + seconds, **gated})
 
 
 def _write(claim: dict) -> None:

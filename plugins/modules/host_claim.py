@@ -36,6 +36,11 @@ options:
     description: Seconds until the claim expires.
     type: int
     default: 14400
+  gate:
+    description:
+      - With V(state=renewed), when the gate of the host's K3s cluster began that let it go, in seconds since the epoch
+        by the host's own clock. A host with K3s is rebooted within a minute of it, or not at all.
+    type: float
   takeover:
     description: Ids of runs that are known to be dead; their claims are taken over.
     type: list
@@ -118,7 +123,7 @@ def claimed(params: dict, check_mode: bool) -> dict:
 def renewed(params: dict, check_mode: bool) -> dict:
     """Put the end of the claim off."""
     if not check_mode:
-        _claims.renew(params["run"], params["seconds"])
+        _claims.renew(params["run"], params["seconds"], params["gate"])
     return {"changed": True, "taken_over": None, "claim": _claims.read()}
 
 
@@ -140,6 +145,7 @@ def main() -> None:
             "run": {"type": "str", "required": True},
             "owner": {"type": "dict", "default": {}},
             "seconds": {"type": "int", "default": 14400},
+            "gate": {"type": "float"},
             "takeover": {"type": "list", "elements": "str", "default": []},
             "record": {"type": "dict", "default": {}},
             "baseline": {"type": "dict", "default": {}},

@@ -14,6 +14,9 @@ import sys
 import time
 
 STATE = "/var/lib/homelab-patching"
+# Every node of a K3s cluster has it. Such a host may go only while what its cluster's gate saw is still true.
+K3S = "/var/lib/rancher/k3s/agent"
+GATE_SECONDS = 60
 
 
 def refuse(why):
@@ -33,6 +36,8 @@ def check(claim, run, boot_id, now):
         refuse(f"the host belongs to run {claim.get('run')}, not to {run}")
     if now >= claim.get("expires", 0):
         refuse(f"the claim of run {run} has expired")
+    if os.path.isdir(K3S) and not -1 <= now - claim.get("gate", 0) < GATE_SECONDS:
+        refuse(f"the last gate of its K3s cluster is not from the last {GATE_SECONDS} s")
     if unit_state("homelab-patching-upgrade") in ("activating", "deactivating"):
         refuse("an upgrade is at work")
     with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as stream:

@@ -44,8 +44,9 @@ def test_a_stale_one_and_an_unknown_role_are_told(tmp_path):
     assert run("nope").returncode == 2
 
 
-def test_defaults_and_argument_specs_say_the_same():
-    role = ROLES / "unattended_upgrades"
+@pytest.mark.parametrize("role", WITH_README)
+def test_defaults_and_argument_specs_say_the_same(role):
+    role = ROLES / role
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
     defaults = {
         name: NativeEnvironment().from_string(value).render() if "{{" in str(value) else value

@@ -1,0 +1,53 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters of the K3s roles. The decisions are in module_utils/_k3s.py; here they meet what Ansible registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..module_utils import _k3s
+
+
+def k3s_gate(
+    cluster: Mapping,
+    node: str,
+    health: Mapping | None,
+    asked: Sequence,
+    runs: Sequence = (),
+    kured: str = "refuse",
+    api_outage: str = "announce",
+    foreign: str = "refuse",
+    drained: bool = False,
+) -> list:
+    """Why a node must not go now; see k3s_gate.yml."""
+    rest = dict(zip(cluster["order"], [result.get("rest") for result in asked], strict=True))
+    return _k3s.gate(node, cluster, health, rest, runs, kured, api_outage, foreign, drained)
+
+
+def k3s_settled(baseline: Mapping, cluster: Mapping) -> list:
+    """What was ready at the baseline and is not any more; see k3s_settled.yml."""
+    cordoned = [name for name, state in cluster["nodes"].items() if state["unschedulable"] and not state["mark"]]
+    return _k3s.settled(baseline["workloads"], cluster["workloads"], cordoned)
+
+
+def k3s_volumes_settled(baseline: Mapping, cluster: Mapping) -> list:
+    """Which Longhorn volumes are worse than at the baseline; see k3s_volumes_settled.yml."""
+    return _k3s.volumes_settled(baseline.get("longhorn"), cluster.get("longhorn"))
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable]:
+        """Names under homelab.patching."""
+        return {
+            "k3s_gate": k3s_gate,
+            "k3s_progress": _k3s.progress,
+            "k3s_recover": _k3s.recover,
+            "k3s_settled": k3s_settled,
+            "k3s_told": _k3s.told,
+            "k3s_topology": _k3s.topology,
+            "k3s_volumes_settled": k3s_volumes_settled,
+        }

@@ -1,0 +1,397 @@
+#!/usr/bin/python
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module k3s_node: empty one node of a K3s cluster, mark its reboot, give it back. Runs on a live server."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: k3s_node
+short_description: Drain a node of a K3s cluster, or give it back
+version_added: 0.1.0
+author: The homelab.patching maintainers (@homelab)
+description:
+  - Runs on a live server of the cluster, which must be claimed by the run, and uses the C(kubectl) of K3s.
+  - >-
+    A cordon is the run's own. It is applied together with the annotations C(homelab-patching/run),
+    C(homelab-patching/phase) and C(homelab-patching/boot-id) under the field manager C(homelab-patching), so that the
+    API server gives back only what nobody else owns: the cordon of an admin stays, and so does his uncordon.
+  - Only one node of a cluster can carry such a mark.
+  - A person keeps a cordon with the annotation C(homelab-patching/hold).
+options:
+  state:
+    description:
+      - V(drained) cordons the node and drains it for at most 45 seconds. Repeat it until RV(drained) is true.
+      - V(rebooting) notes that the reboot comes next. From then on the node is given back only once it runs in another
+        boot.
+      - V(schedulable) gives the node back. The cordon goes, unless somebody else wants it too.
+    type: str
+    choices: [drained, rebooting, schedulable]
+    required: true
+  node:
+    description: The name of the node, as the API knows it.
+    type: str
+    required: true
+  run:
+    description: The id of the run, which must have claimed the host that the module runs on.
+    type: str
+    required: true
+  takeover:
+    description: Ids of dead runs whose mark on the node is taken over.
+    type: list
+    elements: str
+    default: []
+  cordon:
+    description: Whether V(state=rebooting) keeps the node cordoned. A lone node is marked and not cordoned.
+    type: bool
+    default: true
+  boot_id:
+    description:
+      - With V(state=schedulable), the boot the host itself says it runs in. The node is given back only when the API
+        shows this boot and Ready in the same object, its DaemonSets' pods run anew, and, on a server, the API server
+        there calls itself ready. With an embedded etcd that is a read through its own member.
+    type: str
+    default: ""
+  containers:
+    description: With O(boot_id), the containers of the node's DaemonSets from before the reboot (RV(containers)).
+    type: dict
+    default: {}
+  wait:
+    description: With O(boot_id), seconds (at most 40) to wait for that. The node is given back in the moment it holds.
+    type: int
+    default: 0
+  recover:
+    description:
+      - With V(state=schedulable), give the node back on its old boot, because it is known that no reboot follows.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
+    support: none
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: debian
+    support: full
+seealso:
+  - module: homelab.patching.k3s_info
+  - module: homelab.patching.host_claim
+"""
+
+EXAMPLES = r"""
+- name: Drain the node, a slice at a time
+  homelab.patching.k3s_node:
+    state: drained
+    node: agent1
+    run: 20261123T030000Z-1f2e
+  delegate_to: server1
+  register: slice
+  until: slice.drained or slice.hopeless
+  retries: 15
+  delay: 0
+
+- name: Give it back
+  homelab.patching.k3s_node:
+    state: schedulable
+    node: agent1
+    run: 20261123T030000Z-1f2e
+  delegate_to: server1
+"""
+
+RETURN = r"""
+node:
+  description: The name of the node.
+  returned: success
+  type: str
+drained:
+  description: Whether only pods that may stay are left, and no volume is attached to it for others.
+  returned: O(state=drained)
+  type: bool
+evicted:
+  description: The pods that this slice moved away from the node (in check mode, would move), as namespace/name.
+  returned: O(state=drained)
+  type: list
+  elements: str
+terminating:
+  description: The pods that are about to end.
+  returned: O(state=drained)
+  type: list
+  elements: str
+blocked:
+  description:
+    - Why pods are left, each with C(why) (V(budget), V(two budgets), V(bare) or V(error)), C(name) (of the
+      PodDisruptionBudget), C(pods), C(message) and C(hopeless).
+  returned: O(state=drained)
+  type: list
+  elements: dict
+hopeless:
+  description: Whether time alone will not empty the node.
+  returned: O(state=drained)
+  type: bool
+volumes:
+  description: Volumes that are still attached to the node though no pod there uses them.
+  returned: O(state=drained)
+  type: list
+  elements: str
+grace:
+  description: The longest time, in seconds, that one of the pods found may take to end.
+  returned: O(state=drained)
+  type: int
+containers:
+  description: By DaemonSet, the ids of its containers on the node, of those that are ready.
+  returned: O(state=rebooting)
+  type: dict
+problems:
+  description: What the node is still waiting for, each with message and remedy. It was not given back if there are any.
+  returned: O(state=schedulable)
+  type: list
+  elements: dict
+unschedulable:
+  description: Whether the node is cordoned all the same, because somebody else wants it (in check mode, as it is now).
+  returned: O(state=schedulable)
+  type: bool
+seconds:
+  description: How long the module took.
+  returned: success
+  type: float
+kind:
+  description:
+    - V(unknown), the API did not answer, and another server may be asked. V(claim), the host is not this run's any
+      more. V(uncordoned), somebody uncordoned the node meanwhile, and the run's mark is gone. V(foreign), another run
+      has marked a node. V(changed), the node changed in this moment. V(refused), anything else the API answered.
+  returned: failure
+  type: str
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import _claims, _host, _k3s, _k3s_local, _kubectl, _pods
+from ..module_utils._errors import PatchingError
+
+# A takeover waits a minute for the calls of the run it takes over.
+_SLICE_SECONDS = 45
+_DRAIN_SECONDS = 30
+# Keeps a cordon that a person asked to keep, when ours is given back.
+_HOLDER = f"{_kubectl.MANAGER}-hold"
+
+
+class Stop(PatchingError):
+    """A failure that the caller has to know the kind of."""
+
+    def __init__(self, kind: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.kind = kind
+
+
+def _kind(exc: PatchingError) -> str:
+    if isinstance(exc, Stop):
+        return exc.kind
+    if isinstance(exc, _kubectl.Conflict):
+        return "changed"
+    return "refused" if isinstance(exc, _kubectl.Refused) else "unknown"
+
+
+def _require_claim(run: str) -> None:
+    try:
+        with _host.locked():
+            _claims.require(run)
+    except PatchingError as exc:
+        raise Stop("claim", exc.message, exc.remedy) from exc
+
+
+def _mine(node: str, states: dict, ours: list) -> bool:
+    """Does the node carry our mark?
+
+    :param ours: ids of this run, and of the dead ones that it took over.
+    :raises Stop: a node carries the mark of another run.
+    """
+    if node not in states:
+        raise Stop("refused", f"the API knows no node {node}.", "On a server: k3s kubectl get nodes")
+    for name, state in sorted(states.items()):
+        if state["mark"] and (name != node or state["mark"]["run"] not in ours):
+            raise Stop(
+                "foreign",
+                f"node {name} is marked by run {state['mark']['run']}.",
+                "Finish it: ansible-playbook homelab.patching.recover",
+            )
+    return states[node]["mark"] is not None
+
+
+def _marks(run: str, phase: str, boot_id: str) -> dict:
+    return {_k3s.RUN: run, _k3s.PHASE: phase, _k3s.BOOT_ID: boot_id}
+
+
+def _stop_if_uncordoned(api: _kubectl.Api, params: dict, state: dict, check_mode: bool) -> None:
+    """Somebody who uncordons the node while a run works on it wants the run to leave it."""
+    mark = state["mark"]
+    if not mark or mark["run"] != params["run"] or state["unschedulable"]:
+        return
+    if not check_mode:
+        api.apply_node(params["node"], {}, False)
+    raise Stop(
+        "uncordoned",
+        f"somebody uncordoned node {params['node']} while it was being drained; it is left to him.",
+        "Run again when it may be drained.",
+    )
+
+
+def drained(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
+    """One slice of a drain."""
+    name = params["node"]
+    objects = _listing(api)
+    nodes = {node["metadata"]["name"]: node for node in objects["Node"]}
+    states = {node: _k3s.node_state(thing) for node, thing in nodes.items()}
+    _mine(name, states, [params["run"], *params["takeover"]])
+    state = states[name]
+    _stop_if_uncordoned(api, params, state, check_mode)
+    changed = False
+    if not state["mark"] or state["mark"]["run"] != params["run"] or state["mark"]["phase"] != "drain":
+        changed = True
+        if not check_mode:
+            marks = _marks(params["run"], "drain", state["boot_id"])
+            api.apply_node(name, marks, True, nodes[name]["metadata"]["resourceVersion"])
+    before = _pods.left_on(name, objects["Pod"])
+    moving = before["blocking"] + before["terminating"]
+    result = {"node": name, "grace": _pods.grace(moving)}
+    if check_mode:
+        evicted = sorted(_pods.key(pod) for pod in before["blocking"])
+        return {
+            **result,
+            **_verdict(objects, before, "", name),
+            "evicted": evicted,
+            "changed": changed or bool(evicted),
+        }
+    said = ""
+    if moving:
+        seconds = max(1, min(_DRAIN_SECONDS, int(api.left()) - 12))
+        words = ("drain", name, "--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={seconds}s")
+        # Its status is not the proof: what is left is.
+        said = api.run(*words, seconds=seconds + 6).stderr
+        objects = _listing(api)
+    after = _pods.left_on(name, objects["Pod"])
+    still = {pod["metadata"]["uid"] for pod in after["blocking"]}
+    evicted = sorted(_pods.key(pod) for pod in before["blocking"] if pod["metadata"]["uid"] not in still)
+    return {**result, **_verdict(objects, after, said, name), "evicted": evicted, "changed": changed or bool(evicted)}
+
+
+def _listing(api: _kubectl.Api) -> dict:
+    kinds = ("nodes", "pods", "poddisruptionbudgets", "volumeattachments", "persistentvolumeclaims")
+    found = api.every(*kinds)
+    return {kind: found.get(kind, []) for kind in _LISTED}
+
+
+_LISTED = ("Node", "Pod", "PodDisruptionBudget", "VolumeAttachment", "PersistentVolumeClaim")
+
+
+def _verdict(objects: dict, left: dict, said: str, node: str) -> dict:
+    blocked = _pods.blockers(said, left["blocking"], objects["PodDisruptionBudget"])
+    claims = {_pods.key(claim): claim for claim in objects["PersistentVolumeClaim"]}
+    volumes = _pods.attached(node, objects["VolumeAttachment"], objects["Pod"], claims)
+    return {
+        "drained": not left["blocking"] and not left["terminating"] and not volumes,
+        "terminating": sorted(_pods.key(pod) for pod in left["terminating"]),
+        "blocked": blocked,
+        "hopeless": any(each["hopeless"] for each in blocked),
+        "volumes": volumes,
+    }
+
+
+def rebooting(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
+    """Note on the node that its reboot comes next."""
+    name = params["node"]
+    objects = api.every("nodes", "pods", "daemonsets")
+    nodes = {node["metadata"]["name"]: node for node in objects.get("Node", [])}
+    states = {node: _k3s.node_state(thing) for node, thing in nodes.items()}
+    marked = _mine(name, states, [params["run"], *params["takeover"]])
+    state = states[name]
+    if params["cordon"]:
+        _stop_if_uncordoned(api, params, state, check_mode)
+        if not marked or state["mark"]["run"] != params["run"]:
+            raise Stop("refused", f"node {name} was not drained by run {params['run']}.", "Drain it first.")
+    marks = _marks(params["run"], "reboot", state["boot_id"])
+    changed = state["mark"] != {"run": params["run"], "phase": "reboot", "boot_id": state["boot_id"]}
+    if changed and not check_mode:
+        api.apply_node(name, marks, params["cordon"], nodes[name]["metadata"]["resourceVersion"])
+    daemons = _pods.daemon_containers(name, objects)
+    ready = {daemon: found["containers"] for daemon, found in daemons.items() if found["ready"]}
+    return {"changed": changed, "node": name, "containers": ready}
+
+
+def schedulable(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
+    """Give the node back, as soon as it is whole."""
+    name = params["node"]
+    deadline = time.monotonic() + min(params["wait"], 40)
+    while True:
+        objects = api.every("nodes", "daemonsets", "pods") if params["boot_id"] else api.every("nodes")
+        states = {node["metadata"]["name"]: _k3s.node_state(node) for node in objects.get("Node", [])}
+        marked = _mine(name, states, [params["run"], *params["takeover"]])
+        problems = _not_yet(params, states[name], _pods.daemon_containers(name, objects))
+        if params["boot_id"] and not problems and "control-plane" in states[name]["roles"]:
+            problems = _api_problems(api, states[name])
+        if not problems or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    given = marked and not problems
+    if given and not check_mode:
+        if states[name]["hold"] and states[name]["unschedulable"]:
+            api.apply_node(name, {}, True, manager=_HOLDER)
+        states[name] = _k3s.node_state(api.apply_node(name, {}, False))
+    return {"changed": given, "node": name, "problems": problems, "unschedulable": states[name]["unschedulable"]}
+
+
+def _not_yet(params: dict, state: dict, daemons: dict) -> list:
+    """Why the node must not be given back yet."""
+    mark = state["mark"] or {}
+    old_boot = mark.get("boot_id") or "" if mark.get("phase") == "reboot" and not params["recover"] else ""
+    if params["boot_id"]:
+        return _k3s.node_gate(state, params["boot_id"], old_boot, params["containers"], daemons)
+    if old_boot and state["boot_id"] == old_boot:
+        remedy = "finish it: ansible-playbook homelab.patching.recover"
+        return [_k3s.problem("the node was to be rebooted, and still runs in the boot from before", remedy)]
+    return []
+
+
+def _api_problems(api: _kubectl.Api, state: dict) -> list:
+    if any(api.ready_at(state["addresses"]).values()):
+        return []
+    remedy = "on the node: k3s kubectl get --raw '/readyz?verbose'; journalctl -u k3s"
+    return [_k3s.problem("the node's own API server is not ready", remedy)]
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["drained", "rebooting", "schedulable"], "required": True},
+            "node": {"type": "str", "required": True},
+            "run": {"type": "str", "required": True},
+            "takeover": {"type": "list", "elements": "str", "default": []},
+            "cordon": {"type": "bool", "default": True},
+            "boot_id": {"type": "str", "default": ""},
+            "containers": {"type": "dict", "default": {}},
+            "wait": {"type": "int", "default": 0},
+            "recover": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    begun = time.monotonic()
+    action = {"drained": drained, "rebooting": rebooting, "schedulable": schedulable}[module.params["state"]]
+    try:
+        _require_claim(module.params["run"])
+        binary = _k3s_local.server()
+        if not binary:
+            raise Stop("refused", "this host is no server of a K3s cluster.", "Delegate it to a server.")
+        result = action(_kubectl.Api(binary, _SLICE_SECONDS), module.params, module.check_mode)
+    except PatchingError as exc:
+        module.fail_json(msg=str(exc), kind=_kind(exc))
+    module.exit_json(**result, seconds=round(time.monotonic() - begun, 1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The fence of the reboot: the last thing asked before a host goes down."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from ansible_collections.homelab.patching.plugins.module_utils import _claims, _host
+from ansible_collections.homelab.patching.plugins.module_utils._errors import PatchingError
+
+FENCE = Path(__file__).parents[3] / "roles" / "patch_reboot" / "files" / "fenced_reboot.py"
+BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+CLAIM = {"run": "mine", "expires": 2000.0}
+
+
+@pytest.fixture
+def fence(tmp_path, monkeypatch):
+    """The script, on a host with no upgrade at work; `tmp_path/agent` is what makes it a K3s node."""
+    spec = importlib.util.spec_from_file_location("fenced_reboot", FENCE)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "K3S", str(tmp_path / "agent"))
+    monkeypatch.setattr(script, "unit_state", lambda name: "inactive")
+    return script
+
+
+def test_a_plain_host_needs_no_gate(fence):
+    fence.check(CLAIM, "mine", BOOT, 1000.0)
+
+
+@pytest.mark.parametrize(("gate", "now"), [(1000.0, 1000.0), (1000.0, 1059.9), (1000.5, 1000.0)])
+def test_a_node_goes_within_a_minute_of_its_gate(fence, tmp_path, gate, now):
+    (tmp_path / "agent").mkdir()
+    fence.check({**CLAIM, "gate": gate}, "mine", BOOT, now)
+
+
+@pytest.mark.parametrize(
+    ("gate", "now"),
+    [({"gate": 1000.0}, 1060.0), ({}, 1000.0), ({"gate": 1500.0}, 1000.0)],  # too old, none, a clock that jumped
+)
+def test_a_node_does_not_go_without_a_gate_of_the_last_minute(fence, tmp_path, gate, now):
+    (tmp_path / "agent").mkdir()
+    with pytest.raises(SystemExit, match="the last gate of its K3s cluster is not from the last 60 s"):
+        fence.check({**CLAIM, **gate}, "mine", BOOT, now)
+
+
+@pytest.fixture
+def claimed(tmp_path, monkeypatch):
+    """A host that run `mine` has claimed."""
+    monkeypatch.setattr(_host, "STATE", tmp_path)
+    monkeypatch.setattr(_claims, "CLAIM", tmp_path / "claim.json")
+    monkeypatch.setattr(_claims, "_HOLD", tmp_path / "hold-until")
+    monkeypatch.setattr(_claims, "_drop_in", lambda service: tmp_path / f"{service}.d" / "drop-in.conf")
+    monkeypatch.setattr(_host, "run", lambda *words, **more: None)
+    _claims.claim("mine", {}, 3600, [], {})
+
+
+def test_a_gate_is_kept_when_the_claim_is_renewed_again(claimed):
+    _claims.renew("mine", 3600, 1234.5)
+    _claims.renew("mine", 3600)
+    assert _claims.read()["gate"] == 1234.5
+
+
+def test_the_gate_of_another_run_means_nothing(claimed):
+    _claims.renew("mine", 3600, 1234.5)
+    _claims.claim("other", {}, 3600, ["mine"], {})
+    assert "gate" not in _claims.read()
+    with pytest.raises(PatchingError):
+        _claims.renew("mine", 3600, 1300.0)
