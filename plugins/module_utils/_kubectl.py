@@ -52,11 +52,12 @@ def failure(words: Iterable[str], stderr: str) -> PatchingError:
     :param words: its command line, for the message.
     :param stderr: its words.
     """
-    text = " ".join(stderr.split())[-600:] or "kubectl said nothing"
-    message = f"`kubectl {' '.join(words)}`: {text}"
+    text = " ".join(stderr.split()) or "kubectl said nothing"
+    # The cause comes first, advice that is not ours to take after it.
+    message = f"`kubectl {' '.join(words)}`: {text[:400]}"
     if "doesn't have a resource type" in text or "could not find the requested resource" in text:
         return Missing(message)
-    if re.search(r"Apply failed with \d+ conflict", text):
+    if re.search(r"Apply failed with \d+ conflict|the object has been modified", text):
         return Conflict(message)
     answer = re.search(r"Error from server \((\w+)\)", text)
     kind = _ANSWERS.get(answer[1]) if answer else None

@@ -307,9 +307,10 @@ def blockers(stderr: str, blocking: list, budgets: list) -> list:
     for match in _EVICTION_ERROR.finditer(stderr):
         named = [name for name in by_name if name.endswith(f"/{match['name']}")]
         name = f"{match['namespace']}/{match['name']}" if match["namespace"] else next(iter(named), match["name"])
-        if name not in by_name:
-            continue  # It has gone since.
         message = match["message"].strip()
+        # A pod that has gone since; the end of the slice, which is no reason.
+        if name not in by_name or message.startswith("global timeout reached"):
+            continue
         covering = budgets_of(by_name[name], budgets)
         if TWO_BUDGETS in message:
             note("two budgets", ", ".join(sorted(key(budget) for budget in covering)), name, message)
@@ -382,10 +383,12 @@ def daemon_containers(node: str, objects: Mapping) -> dict:
             continue
         if pod["metadata"].get("deletionTimestamp"):
             continue  # Its successor counts.
+        # After a reboot the condition is the old one until the kubelet has looked at the containers.
         statuses = (pod.get("status") or {}).get("containerStatuses") or []
+        up = bool(statuses) and all(status.get("ready") and status.get("containerID") for status in statuses)
         name = f"{pod['metadata'].get('namespace', '')}/{owner['name']}"
         found[name] = {
-            "ready": is_ready(pod),
+            "ready": is_ready(pod) and up,
             "containers": sorted(status["containerID"] for status in statuses if status.get("containerID")),
         }
     return found

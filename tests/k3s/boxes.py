@@ -166,12 +166,19 @@ class Box:
 
     def remove(self) -> None:
         self.stop()
+        # The link goes with its namespace, but not at once.
+        sh("ip", "link", "delete", self.link, check=False)
         sh("ip", "netns", "delete", self.namespace, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def network() -> None:
-    """The bridge that the boxes hang on."""
+    """The bridge that the boxes hang on. What killed tests left is removed."""
+    for name in (line.split()[0] for line in sh("ip", "netns", "list").splitlines() if line.startswith("k3sbox-")):
+        for pid in sh("ip", "netns", "pids", name).split():
+            os.kill(int(pid), signal.SIGKILL)
+        sh("ip", "link", "delete", name.replace("k3sbox-", "k3sb"), check=False)
+        sh("ip", "netns", "delete", name)
     sh("ip", "link", "delete", BRIDGE, check=False)
     sh("ip", "link", "add", BRIDGE, "type", "bridge")
     sh("ip", "address", "add", f"{GATEWAY}/24", "dev", BRIDGE)

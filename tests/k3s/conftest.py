@@ -124,12 +124,13 @@ def deploy(cluster):
 
 
 def running(server, app, node=None) -> list:
-    """Names of an app's pods that are ready, all or those of a node."""
+    """Names of an app's pods that run, all or those of a node."""
     return sorted(
         pod["metadata"]["name"]
         for pod in server.get("pods", "-l", f"app={app}")["items"]
         if node in (None, pod["spec"].get("nodeName"))
-        and any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
+        and pod["status"]["phase"] == "Running"
+        and all(each["ready"] for each in pod["status"].get("containerStatuses", [{"ready": False}]))
     )
 
 
@@ -146,6 +147,6 @@ def budget(cluster):
             "spec": {"minAvailable": minimum, "selector": {"matchLabels": {"app": app}}},
         }
         server.kubectl("apply", "-f", "-", stdin=json.dumps(thing))
-        boxes.until("the budget's count", lambda: server.get("pdb", name).get("status", {}).get("currentHealthy"))
+        boxes.until("the budget's count", lambda: server.get("pdb", name)["status"].get("currentHealthy"))
 
     return make

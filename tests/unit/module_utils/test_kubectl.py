@@ -36,6 +36,11 @@ def api(tmp_path, monkeypatch):
         ('error: the server doesn\'t have a resource type "volumes"', _kubectl.Missing),
         ("Error from server (Forbidden): nodes is forbidden", _kubectl.Refused),
         ('Error from server (Conflict): Operation cannot be fulfilled on nodes "x"', _kubectl.Conflict),
+        (
+            'error: Operation cannot be fulfilled on nodes "x": the object has been modified; please apply\n'
+            "Please review the fields above--they currently have other managers." + " Here are the ways." * 60,
+            _kubectl.Conflict,
+        ),
         ('error: Apply failed with 1 conflict: conflict with "kubectl": .spec.unschedulable', _kubectl.Conflict),
     ],
 )

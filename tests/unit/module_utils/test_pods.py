@@ -221,6 +221,16 @@ RETRY = (
     'error when evicting pods/"web-a" -n "default" (will retry after 5s): '
     "Cannot evict pod as it would violate the pod's disruption budget.\n"
 )
+LATE = """\
+There are pending pods in node "n1" when an error occurred: error when evicting pods/"web-a" -n "default": global \
+timeout reached: 30s
+pod/web-a
+error: unable to drain node "n1" due to error: error when evicting pods/"web-a" -n "default": global timeout reached: \
+30s, continuing command...
+There are pending nodes to be drained:
+ n1
+error when evicting pods/"web-a" -n "default": global timeout reached: 30s
+"""
 OLD = RETRY.replace('pods/"web-a" -n "default"', 'pod "web-a"')
 TWICE = (
     'error when evicting pods/"web-a" -n "default": This pod has more than one PodDisruptionBudget, '
@@ -232,7 +242,7 @@ TWICE = (
     ("stderr", "budgets", "why", "name", "hopeless"),
     [
         (RETRY, [budget("web")], "budget", "default/web", False),
-        (RETRY * 5, [budget("open", allowed=1), budget("web")], "budget", "default/web", False),
+        (RETRY * 5 + LATE, [budget("open", allowed=1), budget("web")], "budget", "default/web", False),
         (OLD, [budget("web")], "budget", "default/web", False),
         (TWICE, [budget("a"), budget("b")], "two budgets", "default/a, default/b", True),
         (RETRY, [], "error", "", False),
@@ -311,7 +321,7 @@ def test_workloads_and_what_waits_for_its_data():
 
 def test_the_containers_of_daemon_sets():
     lb = {"kind": "DaemonSet", "name": "lb", "uid": "ds", "controller": True}
-    running = {"containerStatuses": [{"containerID": "containerd://1"}, {"containerID": None}]}
+    running = {"containerStatuses": [{"containerID": "containerd://1", "ready": True}]}
     objects = {
         "DaemonSet": [{"metadata": {"namespace": "default", "name": name}} for name in ("lb", "absent")],
         "Pod": [
@@ -325,6 +335,21 @@ def test_the_containers_of_daemon_sets():
         "default/lb": {"ready": True, "containers": ["containerd://1"]},
         "default/absent": {"ready": False, "containers": []},
     }
+
+
+@pytest.mark.parametrize(
+    "statuses",
+    [
+        [],
+        [{"containerID": "containerd://1", "ready": False}],
+        [{"containerID": "containerd://1", "ready": True}, {"ready": False}],
+        [{"ready": True}],
+    ],
+)
+def test_a_pod_whose_containers_are_not_there_yet_is_not_ready_whatever_it_says(statuses):
+    lb = {"kind": "DaemonSet", "name": "lb", "uid": "ds", "controller": True}
+    found = _pods.daemon_containers("n1", {"Pod": [pod("lb", owner=lb, status={"containerStatuses": statuses})]})
+    assert found["default/lb"]["ready"] is False
 
 
 def test_attached_volumes_that_no_pod_there_uses():
