@@ -109,7 +109,7 @@ class Box:
             self.process = subprocess.Popen(
                 [*words, "--mount-proc", "sh", "-c", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        until(f"{self.name} to be made", self._first)
+        (self.folder / "pid").write_text(str(until(f"{self.name} to be made", self._first)))
 
     def stop(self) -> None:
         """Switch it off, as a power cut does."""
@@ -142,6 +142,14 @@ class Box:
             timeout=timeout,
             check=False,
         )
+
+    def interpreter(self, path: Path) -> None:
+        """Make a Python that runs here, wherever it is started: what Ansible calls ansible_python_interpreter."""
+        path.write_text(
+            f"#!/bin/sh\nexport PATH={self.folder}/bin:$PATH\n"
+            f'exec nsenter -t "$(cat {self.folder}/pid)" -m -n -p -u -- {sys.executable} "$@"\n'
+        )
+        path.chmod(0o755)
 
     def kubectl(self, *words: str, stdin: str = "", check: bool = True) -> str:
         """kubectl on it, as an admin would use it."""

@@ -86,6 +86,7 @@ def cluster(every_box):
 def claimed(cluster):
     """The same, with every node claimed by the run."""
     for box in cluster.values():
+        box.module("host_claim", run=RUN, state="released")
         claim = box.module("host_claim", run=RUN, seconds=3600, takeover=["dead", "other"])
         assert claim["claim"]["run"] == RUN
     return cluster

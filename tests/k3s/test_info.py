@@ -73,15 +73,15 @@ def test_workloads_before_and_after_somebody_breaks_one(cluster, deploy):
     assert before["deployment default/web"] == {"desired": 2, "ready": 2, "pinned": {}}
     assert before["daemonset default/lb"] == {"desired": 5, "ready": 5, "pinned": {}}
     cluster["ks1"].kubectl("set", "env", "deployment/web", "A=b")
-    cluster["ks1"].kubectl("patch", "deployment", "web", "-p", json.dumps(SICK))
+    cluster["ks1"].kubectl("patch", "deployment", "web", "-p", json.dumps(NOWHERE))
     cluster["ks1"].kubectl("delete", "pods", "-l", "app=web", "--grace-period=0", "--force")
     after = info(cluster["ks1"], "workloads")["cluster"]["workloads"]
     (problem,) = _k3s.settled(before, after, [])
     assert problem["message"] == "deployment default/web has 0 ready, and had 2"
 
 
-# Nothing takes a pod that wants this node.
-SICK = {
+# No node takes pods of this kind.
+NOWHERE = {
     "spec": {
         "template": {"spec": {"nodeSelector": {"no": "such"}}},
         "strategy": {"type": "Recreate", "rollingUpdate": None},

@@ -1,0 +1,193 @@
+"""Role k3s_maintenance on a real cluster: whom it asks, what it leaves behind, and what it says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.homelab.patching.plugins.module_utils import _k3s
+
+from tests.k3s.boxes import CHECKOUT, until
+from tests.k3s.conftest import RUN, running
+from tests.k3s.test_info import NOWHERE
+from tests.k3s.test_node import cordoned, marks, only_on
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def play(claimed, tmp_path):
+    """Run an entry point on ka1; hosts are called host-NODE. Returns status, output and what the role came to."""
+    for name, box in claimed.items():
+        box.interpreter(tmp_path / f"python-{name}")
+    hosts = {
+        f"host-{name}": {"ansible_connection": "local", "ansible_python_interpreter": str(tmp_path / f"python-{name}")}
+        for name in claimed
+    }
+    # A server that died: nobody is at that address.
+    hosts["ghost"] = {"ansible_host": "198.18.250.99", "ansible_ssh_common_args": "-o ConnectTimeout=1"}
+    inventory = tmp_path / "hosts.json"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    local = {name: box.module("k3s_info", gather=["local"])["local"] for name, box in claimed.items()}
+    health = claimed["ks1"].module("k3s_info", gather=["health", "workloads"])["cluster"]
+    found = _k3s.topology({f"host-{name}": told for name, told in local.items()}, {"host-ks1": health})
+    (cluster,) = found["clusters"].values()
+
+    def play(entry, cluster=cluster, target="host-ka1", **variables):
+        result = tmp_path / "result.json"
+        result.unlink(missing_ok=True)
+        given = {
+            "target": target,
+            "entry": entry,
+            "result": str(result),
+            "k3s_maintenance_run": RUN,
+            "k3s_maintenance_cluster": cluster,
+            **variables,
+        }
+        done = subprocess.run(
+            [BIN / "ansible-playbook", "-i", inventory, CHECKOUT / "tests/k3s/role.yml", "-e", json.dumps(given)],
+            cwd=CHECKOUT,
+            env={
+                **os.environ,
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".build/collections"),
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        print(done.stdout + done.stderr)
+        told = json.loads(result.read_text()) if result.exists() else {}
+        return done.returncode, " ".join(done.stdout.split()), told
+
+    play.cluster = cluster
+    play.health = health
+    return play
+
+
+def claim(box):
+    return json.loads((box.folder / "upper/var/lib/homelab-patching/claim.json").read_text())
+
+
+def test_a_node_goes_and_comes_back(cluster, play, deploy):
+    deploy("web", replicas=3, affinity=only_on("ka1", "ka2"))
+    deploy("lb", kind="DaemonSet")
+    baseline = cluster["ks1"].module("k3s_info", gather=["health", "workloads"])["cluster"]
+    status, _output, told = play("drain")
+    assert (status, told["drained"]["ready"]) == (0, True)
+    assert running(cluster["ks1"], "web", "ka1") == []
+    assert (cordoned(cluster), marks(cluster)["phase"]) == (True, "reboot")
+    assert claim(cluster["ka1"])["gate"] == told["gate"]["at"]
+    cluster["ka1"].stop()
+    cluster["ka1"].start()
+    back = {"k3s_maintenance_boot_id": cluster["ka1"].boot_id(), "k3s_maintenance_baseline": baseline}
+    status, _output, _told = play("restore", **back, k3s_maintenance_containers=told["drained"]["containers"])
+    assert status == 0
+    assert (cordoned(cluster), marks(cluster)) == (False, {})
+    assert len(running(cluster["ks1"], "web")) == 3
+
+
+def test_a_blocked_drain_fails_with_the_name_of_the_budget_and_gives_the_node_back(cluster, play, deploy, budget):
+    deploy("web", "ka1", grace=0)
+    budget("tight", "web", 1)
+    status, output, told = play("drain", k3s_maintenance_drain_timeout=5)
+    assert (status, told) == (2, {})
+    assert "PodDisruptionBudget default/tight does not let default/web-" in output
+    assert (cordoned(cluster), marks(cluster)) == (False, {})
+    assert "gate" not in claim(cluster["ka1"])
+
+
+def test_a_blocked_drain_can_be_skipped(cluster, play, deploy, budget):
+    deploy("web", "ka1")
+    budget("one", "web", 0)
+    budget("two", "web", 0)
+    status, _output, told = play("drain", k3s_maintenance_on_blocked="skip")
+    assert (status, told["drained"]["ready"]) == (0, False)
+    assert "default/one, default/two" in told["drained"]["skipped"]
+    assert (cordoned(cluster), marks(cluster)) == (False, {})
+
+
+def test_skipping_is_for_blocked_drains_only(cluster, play):
+    cluster["ka1"].module("host_claim", run="other", seconds=3600, takeover=[RUN])
+    status, output, _told = play("drain", k3s_maintenance_on_blocked="skip")
+    assert status == 2
+    assert f"the host is not claimed by run {RUN} any more, but by run other" in output
+    assert (cordoned(cluster), marks(cluster)) == (False, {})
+
+
+def test_a_delegate_that_died_is_replaced(cluster, play, deploy):
+    deploy("web", "ka1")
+    dead = {**play.cluster, "servers": ["ghost", *play.cluster["servers"]], "delegate": "ghost"}
+    status, output, told = play("drain", cluster=dead)
+    assert (status, told["drained"]["ready"]) == (0, True)
+    assert "UNREACHABLE" in output
+    assert cordoned(cluster)
+
+
+def test_the_gate_names_what_speaks_against_it_and_nothing_is_touched(cluster, play, deploy):
+    deploy("kured", kind="DaemonSet")
+    status, output, _told = play("drain")
+    assert status == 2
+    assert "kured is in the cluster and may reboot another node meanwhile" in output
+    assert "weave.works/kured-node-lock=" in output
+    assert (cordoned(cluster), marks(cluster)) == (False, {})
+    status, _output, told = play("gate", k3s_maintenance_kured="ignore")
+    assert (status, told["gate"]["problems"]) == (0, [])
+
+
+def test_a_host_that_says_nothing_is_not_at_rest(cluster, play):
+    status, output, _told = play("gate", cluster={**play.cluster, "order": [*play.cluster["order"], "ghost"]})
+    assert status == 2
+    assert "ghost does not say whether it is at rest" in output
+
+
+def test_an_api_that_says_nothing_is_unknown(play):
+    nobody = {**play.cluster, "servers": ["ghost"], "delegate": "ghost"}
+    status, output, _told = play("gate", cluster=nobody)
+    assert status == 2
+    assert "the API of the cluster does not answer, so nothing is known" in output
+
+
+def test_an_admin_who_uncordons_ends_the_drain_and_keeps_his_node(cluster, play, deploy, budget):
+    deploy("web", "ka1")
+    budget("tight", "web", 1)
+    # Left of an earlier slice of this very run, and uncordoned since.
+    cluster["ks1"].module("k3s_node", state="rebooting", cordon=False, node="ka1", run=RUN)
+    status, output, _told = play("drain")
+    assert status == 2
+    assert "somebody uncordoned node ka1" in output
+    assert (cordoned(cluster), marks(cluster)) == (False, {})
+
+
+def test_a_node_that_does_not_come_back_stays_cordoned(cluster, play):
+    _status, _output, told = play("drain")
+    assert told["drained"]["ready"]
+    late = {"k3s_maintenance_boot_id": "of-the-next-boot", "k3s_maintenance_node_timeout": 3}
+    status, output, _told = play("restore", **late)
+    assert status == 2
+    assert "the API still shows the boot from before" in output
+    assert (cordoned(cluster), marks(cluster)["phase"]) == (True, "reboot")
+
+
+def test_a_workload_that_does_not_come_back_is_named(cluster, play, deploy):
+    deploy("web", replicas=2)
+    baseline = cluster["ks1"].module("k3s_info", gather=["health", "workloads"])["cluster"]
+    cluster["ks1"].kubectl("patch", "deployment", "web", "-p", json.dumps(NOWHERE))
+    cluster["ks1"].kubectl("delete", "pods", "-l", "app=web", "--grace-period=0", "--force")
+    until("the pods to be gone", lambda: len(running(cluster["ks1"], "web")) < 2)
+    status, output, _told = play("restore", k3s_maintenance_baseline=baseline, k3s_maintenance_settle_timeout=3)
+    assert status == 2
+    assert "deployment default/web has" in output
+    assert "k3s kubectl -n default describe deployment web" in output
+
+
+def test_a_lone_node_is_marked_and_not_drained(cluster, play, deploy):
+    deploy("web", "ka1")
+    status, _output, told = play("drain", cluster={**play.cluster, "lone": True})
+    assert (status, told["drained"]["evicted"]) == (0, [])
+    assert (cordoned(cluster), marks(cluster)["phase"]) == (False, "reboot")
+    assert len(running(cluster["ks1"], "web", "ka1")) == 1
