@@ -134,6 +134,8 @@ except ImportError:
     apt_pkg = None
 
 _CLOCK_SECONDS = 300
+# Every node of a K3s cluster has it.
+_K3S = "/var/lib/rancher/k3s/agent"
 # apt needs room for what it unpacks beside what it replaces; less than this has never ended well.
 _FREE_BYTES = {"/": 500_000_000, "/boot": 100_000_000, "/var/cache/apt": 200_000_000}
 
@@ -162,6 +164,11 @@ def _unfit(clock: float | None) -> list:
 
     if shutil.which("pveversion"):
         problem("this is a Proxmox VE host, not a guest", "leave it out: tag it nopatch, or -e 'patching_hosts=...'")
+    if Path(_K3S).is_dir():
+        problem(
+            "it is a K3s node, and the run does not drain nodes yet",
+            "drain, patch and uncordon it by hand; leave it out: tag it nopatch, or -e 'patching_hosts=...'",
+        )
     audit = _host.run(["dpkg", "--audit"]).stdout.strip()
     if audit:
         problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "on the host: dpkg --configure -a", mendable=True)

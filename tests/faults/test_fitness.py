@@ -29,6 +29,7 @@ REFUSED = {
     ),
     "a shutdown is scheduled": ("shutdown -r +60", "a reboot is scheduled", "shutdown -c"),
     "it is a hypervisor": ("ln -s /bin/true /usr/bin/pveversion", "this is a Proxmox VE host", "nopatch"),
+    "it is a K3s node": ("mkdir -p /var/lib/rancher/k3s/agent", "it is a K3s node", "nopatch"),
     "dependencies are broken": (
         "dpkg --force-depends --remove libmodule-find-perl",
         "apt-get cannot work out an upgrade",

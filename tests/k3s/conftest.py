@@ -15,7 +15,7 @@ def _binary() -> str:
     given = os.environ.get("K3S_STANDIN")
     cached = sorted(Path("/var/cache/homelab-patching-lab").glob("k3s*/k3s"), key=lambda path: path.stat().st_mtime)
     if not given and not cached:
-        pytest.fail("there is no stand-in for K3s yet; tools/lab cluster up builds it, or name it: K3S_STANDIN=/path")
+        pytest.fail("there is no stand-in for K3s yet; tools/standin builds it, or name it: K3S_STANDIN=/path")
     return given or str(cached[-1])
 
 
