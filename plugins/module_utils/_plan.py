@@ -257,21 +257,25 @@ def _waves(plan: Mapping) -> list:
     """Waves of hosts: lower rings first, never too many at once, never two that share a label of `apart`."""
     planned = [(int(entry["policy"]["ring"]), host) for host, entry in plan["hosts"].items() if entry["steps"]]
     waves: list = []
-    ring_start = 0
+    # The waves of this ring that have room: looking at the full ones again would take ages with 10,000 hosts.
+    roomy: list = []
     last_ring = None
     for ring, host in sorted(planned):
         if ring != last_ring:
-            ring_start, last_ring = len(waves), ring
+            roomy, last_ring = [], ring
         labels, node = set(plan["hosts"][host]["policy"]["apart"]), plan["hosts"][host]["node"]
-        for wave in waves[ring_start:]:
+        for wave in roomy:
             taken = {label for other in wave for label in plan["hosts"][other]["policy"]["apart"]}
             beside = [other for other in wave if node and plan["hosts"][other]["node"] == node]
-            full = len(wave) >= plan["policy"]["wave_size"] or 0 < plan["policy"]["per_node"] <= len(beside)
-            if not full and not labels & taken:
-                wave.append(host)
+            if not labels & taken and not 0 < plan["policy"]["per_node"] <= len(beside):
                 break
         else:
-            waves.append([host])
+            wave = []
+            waves.append(wave)
+            roomy.append(wave)
+        wave.append(host)
+        if len(wave) >= plan["policy"]["wave_size"]:
+            roomy.remove(wave)
     return waves
 
 
