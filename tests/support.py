@@ -61,7 +61,16 @@ def play(
     )
     found = sorted(reports.glob("*.json")) if reports and reports.is_dir() else []
     report = json.loads(found[-1].read_text()) if found else None
+    if report is not None:
+        check_report(report)
     return Played(done.returncode, done.stdout + done.stderr, report)
+
+
+def check_report(report: dict) -> None:
+    """Make sure that a report is as docs/report.schema.json says; every report that a test sees comes by here."""
+    from jsonschema import validate  # noqa: PLC0415 - the benchmarks use this file and have no jsonschema
+
+    validate(report, json.loads((CHECKOUT / "docs" / "report.schema.json").read_text()))
 
 
 def lab(*words: str, timeout: float = 300, check: bool = True) -> str:

@@ -15,6 +15,20 @@ from ._table import table
 AMBER = ("reboot pending",)
 RED = ("refused", "failed", "lost", "not attempted")
 
+# The shape of the report: docs/report.schema.json. A change that breaks its readers counts one up.
+SCHEMA = 1
+
+# What to type after a failure, by the step in which it came.
+_THEN = {
+    "claim": "then run again",
+    "recover": "on the host: dpkg --audit; apt-get --fix-broken install; then run again",
+    "patching_before": "mend the task file, then run again",
+    "patching_after": "mend the task file, then run again",
+    "upgrade": "on the host: dpkg --audit; apt-get --fix-broken install; then run again, which finishes the rest",
+    "reboot": "on the host: last -x; journalctl -b -e; then run again",
+    "restart services": "on the host: needrestart -r l; then run again",
+    "prove": "on the host: systemctl --failed; mend it and run again, or take it as it is: -e patching_accept=HOST",
+}
 _RUN_AGAIN = "run again when it answers; the next run puts the host in order first"
 
 
@@ -24,7 +38,8 @@ def summarize(plan: Mapping, records: Mapping, stopped: str = "") -> dict:
     :param plan: from `_plan.make_plan`.
     :param records: host -> what its transaction wrote, or None where it never began.
     :param stopped: why no later wave was opened.
-    :returns: ``run``, ``ok``, ``hosts`` (each with ``result``, ``reason``, ``remedy``, ``packages``, ``boot_id``,
+    :returns: as docs/report.schema.json has it: ``schema``, ``run``, ``ok``, ``wrong``, ``hosts``
+        (each with ``result``, ``reason``, ``remedy``, ``packages``, ``boot_id``,
         ``kernel``, ``seconds``) and ``counts`` by result.
     """
     hosts = {host: _host(host, entry, records.get(host), stopped) for host, entry in plan["hosts"].items()}
@@ -32,7 +47,7 @@ def summarize(plan: Mapping, records: Mapping, stopped: str = "") -> dict:
     for entry in hosts.values():
         counts[entry["result"]] = counts.get(entry["result"], 0) + 1
     wrong = [host for host, entry in hosts.items() if entry["result"] in RED or not entry["wanted"]]
-    return {"run": plan["run"], "ok": not wrong, "wrong": wrong, "counts": counts, "hosts": hosts}
+    return {"schema": SCHEMA, "run": plan["run"], "ok": not wrong, "wrong": wrong, "counts": counts, "hosts": hosts}
 
 
 def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str) -> dict:
@@ -58,6 +73,8 @@ def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str) -> di
             }
         else:
             summary |= {name: record[name] for name in ("result", "reason", "remedy", "packages", "seconds", "log")}
+            if record["result"] == "failed" and not record["remedy"]:
+                summary["remedy"] = _THEN.get(record["step"], "then run again")
             summary["boot_id"]["after"] = record["boot_id"]
             summary["kernel"]["after"] = record["kernel"]
     # Amber is what the policy asked for only if it asked for it: a reboot that was skipped for another reason is not.

@@ -8,6 +8,8 @@ import pytest
 from ansible_collections.homelab.patching.plugins.module_utils import _plan, _policy, _record, _report
 from ansible_collections.homelab.patching.plugins.module_utils._errors import PatchingError
 
+from tests.support import check_report
+
 OWNER = {"who": "me@control", "pid": 1, "started": "1", "boot_id": "boot-control", "machine_id": "machine-control"}
 POLICY = {
     **{"upgrade": "full", "reboot": "if_required", "ring": 50, "apart": [], "exclude_packages": []},
@@ -305,6 +307,9 @@ def test_a_record_adds_its_seconds_up():
 def test_summary(records, results, ok):
     end = _report.summarize(PLANNED, records)
     assert end["ok"] is ok
+    check_report({**end, "run": "20261123T030000Z-1f2e", "lines": _report.lines(end)})
+    for entry in end["hosts"].values():
+        assert bool(entry["remedy"]) is (entry["result"] in _report.RED)
     if results:
         assert [entry["result"] for entry in end["hosts"].values()] == results
 
