@@ -28,8 +28,12 @@ def services(name):
             last = value
         elif key == "Id":
             pairs[value] = last
-    # A login that ends takes its own along.
-    return {service: pid for service, pid in pairs.items() if not service.startswith("user@")}
+    # A login that ends takes its own along; libc6's own script re-executes systemd, which takes journald along.
+    return {
+        service: pid
+        for service, pid in pairs.items()
+        if not service.startswith("user@") and service != "systemd-journald.service"
+    }
 
 
 @cache
