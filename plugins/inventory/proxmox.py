@@ -321,6 +321,8 @@ CONNECTION = (
 
 # The playbooks' guard reads it: a source that fails beside a good one does not change Ansible's exit status.
 ERROR = "__patching_inventory_error"
+# The inventory file that a guest comes from, and its number there.
+SOURCE = "__patching_source"
 CACHE_VERSION = 1
 
 ELSEWHERE = dict.fromkeys(
@@ -369,14 +371,28 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _tell_failure(self, before: Any, message: str) -> None:
         self.inventory.set_variable("all", ERROR, "; ".join(filter(None, (before, message))))
 
-    def _parse(self, path: str, cache: bool) -> None:
+    def listing(self, loader: Any, path: str) -> list[dict[str, Any]]:
+        """What Proxmox VE lists at this moment, without any cache; no inventory is filled.
+
+        :param loader: Ansible's loader of files.
+        :param path: the inventory file that says where and how to ask.
+        :raises AnsibleError: the file is wrong.
+        :raises PatchingError: the file is wrong, or no endpoint answers.
+        """
+        super().parse(None, loader, path)
+        return _pve.Client(self._settings(path)).listing()
+
+    def _settings(self, path: str) -> _pve.Settings:
         config = self._read_config_data(path)
         for name in config:
             if name in ELSEWHERE:
                 raise PatchingError(f"Option {name!r} is not supported.", ELSEWHERE[name])
             if name not in self._options and name not in CONNECTION:
                 raise PatchingError(f"Unknown option {name!r}.", _guests.suggestion(str(name), sorted(self._options)))
-        settings = _pve.parse_settings({**self._options, "ca_path": self._beside(path, self.get_option("ca_path"))})
+        return _pve.parse_settings({**self._options, "ca_path": self._beside(path, self.get_option("ca_path"))})
+
+    def _parse(self, path: str, cache: bool) -> None:
+        settings = self._settings(path)
         selection = _guests.parse_selection(self.get_option("include"), self.get_option("exclude"))
         needs = self._needs()
 
@@ -400,7 +416,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         _gather.gather(client, guests, offline, needs, resolved)
         if late:
             guests = self._filter(guests)
-        self._add_guests(guests, nodes)
+        self._add_guests(path, guests, nodes)
         self._warn_about(guests)
         if self.get_option("cache") and client.asked and guests:
             # An empty answer is not worth keeping: mostly a right is missing that is about to be given.
@@ -529,7 +545,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.display.warning(line)
         return kept
 
-    def _add_guests(self, guests: list[_guests.Guest], nodes: Iterable[Mapping[str, Any]]) -> None:
+    def _add_guests(self, path: str, guests: list[_guests.Guest], nodes: Iterable[Mapping[str, Any]]) -> None:
         taken = set(self.inventory.groups) | set(self.get_option("groups") or {})
         if not self.get_option("exclude_nodes"):
             taken |= {str(row["node"]) for row in nodes}
@@ -546,6 +562,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             host = self.inventory.get_host(guest.hostname)
             for name, value in sorted(self._variables(guest).items()):
                 host.set_variable(name, value)
+            # Who wants to know later how the guest is then asks for it there.
+            host.set_variable(SOURCE, {"path": os.path.abspath(path), "vmid": guest.vmid})
             for name in _guests.groups(guest, self.get_option("group_prefix"), self.get_option("patchable_types")):
                 self.inventory.add_group(name)
                 self.inventory.add_host(guest.hostname, name)

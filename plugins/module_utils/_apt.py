@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable
 # apt appends `[...]` lists of what is unconfigured meanwhile, and writes foreign packages as name:arch.
 _INST = re.compile(r"^Inst (?P<name>\S+) (?:\[(?P<old>[^\]]+)\] )?\((?P<new>\S+) (?P<origins>[^\[)]*)")
 _REMV = re.compile(r"^Remv (?P<name>\S+) \[(?P<old>[^\]]+)\]")
+# apt's caches of its lists, dpkg's database, logs.
+_OWN_BYTES = 100_000_000
 _KEPT = "The following packages have been kept back:"
 _PHASED = "The following upgrades have been deferred due to phasing:"
 
@@ -72,6 +74,27 @@ def security_version(
         if best is None or compare(version, best) > 0:
             best = version
     return best
+
+
+def space_needed(upgrades: Iterable, kernel_bytes: int, initrd_bytes: int) -> dict:
+    """What an upgrade needs of the disk: path -> bytes.
+
+    :param upgrades: as `_upgrade.pending` gives them.
+    :param kernel_bytes: what a kernel takes in ``/boot``, with its initramfs.
+    :param initrd_bytes: what the largest initramfs takes: it is written anew beside the old one.
+    :returns: ``/usr`` (what grows, and the largest package once more, because it is unpacked beside its old files),
+        ``/`` and ``/var/cache/apt`` (what apt and dpkg keep for themselves, and the downloaded packages), ``/boot``.
+    """
+    upgrades = list(upgrades)
+    if not upgrades:
+        return {}
+    kernels = [item for item in upgrades if item["old"] is None and re.match(r"linux-image-\d", item["name"])]
+    return {
+        "/": _OWN_BYTES,
+        "/usr": sum(item["grows"] for item in upgrades) + max(item["unpacked"] for item in upgrades),
+        "/boot": len(kernels) * kernel_bytes + initrd_bytes,
+        "/var/cache/apt": _OWN_BYTES + sum(item["download"] for item in upgrades),
+    }
 
 
 def changed_versions(before: dict, after: dict) -> list:

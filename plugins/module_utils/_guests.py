@@ -306,6 +306,23 @@ def is_patchable(guest: Guest, types: Collection[str]) -> bool:
     )
 
 
+def state(rows: Iterable[Mapping[str, Any]] | str, vmid: int) -> dict[str, str]:
+    """Whether a guest is on and whether it is locked.
+
+    :param rows: what the API lists, or why it does not answer.
+    :param vmid: the guest's number.
+    :returns: ``status``, ``lock`` (empty for none), ``node``, and ``error`` where nothing is known.
+    """
+    unknown = {"status": "", "lock": "", "node": ""}
+    if isinstance(rows, str):
+        return {**unknown, "error": rows}
+    for row in rows:
+        if row.get("type") in TYPES and str(row.get("vmid")) == str(vmid):
+            known = {name: str(row.get(name) or "") for name in unknown}
+            return {**known, "status": known["status"] or "unknown", "error": ""}
+    return {**unknown, "error": f"Proxmox VE has no guest {vmid} any more"}
+
+
 def variables(guest: Guest, prefix: str, want_facts: bool, today: date) -> dict[str, Any]:
     """The variables of a host.
 

@@ -28,7 +28,8 @@ def listeners(proc_net_tcp: str, ephemeral: tuple[int, int]) -> set[int]:
 def regressions(before: dict, after: dict) -> list:
     """What was well in the baseline and is not any more, one sentence each; empty when all is as before.
 
-    :param before: baseline: ``failed_units`` (names) and ``listeners`` (ports).
+    :param before: baseline: ``failed_units`` (names), ``listeners`` (ports), ``mounts`` (paths) and ``containers`` (how
+        many run); an older one has not all of them.
     :param after: the same, now. A unit that was failed before is nobody's business; one that failed since is.
     """
     problems = [
@@ -39,4 +40,10 @@ def regressions(before: dict, after: dict) -> list:
         f"nothing listens on TCP port {port} any more"
         for port in sorted(set(before["listeners"]) - set(after["listeners"]))
     ]
+    problems += [
+        f"nothing is mounted on {path} any more"
+        for path in sorted(set(before.get("mounts", [])).difference(after.get("mounts", [])))
+    ]
+    if after.get("containers", 0) < before.get("containers", 0):
+        problems.append(f"{after.get('containers', 0)} containers run, before it were {before['containers']}")
     return problems

@@ -9,14 +9,17 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
+import re
 import shutil
+import struct
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ._errors import PatchingError
@@ -24,6 +27,9 @@ from ._errors import PatchingError
 # Everything a run leaves on a host between its steps.
 STATE = Path("/var/lib/homelab-patching")
 UPGRADE_UNIT = "homelab-patching-upgrade"
+# apt's and dpkg's own: whoever installs holds the lock; either path changes when the package lists are refreshed.
+LOCK = "/var/lib/dpkg/lock-frontend"
+LISTS = (Path("/var/lib/apt/lists"), Path("/var/lib/apt/periodic/update-success-stamp"))
 
 
 def run(argv: list, timeout: float = 60, env: dict | None = None) -> subprocess.CompletedProcess:
@@ -213,9 +219,98 @@ def ephemeral_ports() -> tuple[int, int]:
     return int(first), int(last)
 
 
-def free_bytes(path: str) -> int:
-    """Bytes that root can still write below `path`."""
-    return shutil.disk_usage(path).free
+def boot_bytes() -> tuple[int, int]:
+    """Bytes that a kernel with its initramfs takes in /boot at most, and that the largest initramfs takes."""
+    largest = {
+        kind: max((path.stat().st_size for path in Path("/boot").glob(f"{kind}-*") if path.is_file()), default=0)
+        for kind in ("vmlinuz", "initrd.img", "System.map", "config")
+    }
+    return sum(largest.values()), largest["initrd.img"]
+
+
+def short_of_space(needed: dict) -> list:
+    """Where there is less free than needed: ``path``, ``free`` and ``needed`` (bytes) of each file system.
+
+    :param needed: path -> bytes; what falls on the same file system is added up, and a path that is not there is none.
+    """
+    devices: dict = {}
+    for path, size in needed.items():
+        if Path(path).is_dir():
+            devices.setdefault(os.stat(path).st_dev, []).append((path, size))
+    short = []
+    for parts in devices.values():
+        path, total = parts[0][0], sum(size for _path, size in parts)
+        free = shutil.disk_usage(path).free
+        if free < total:
+            short.append({"path": path, "free": free, "needed": total})
+    return short
+
+
+def modified_conffiles(packages: list) -> list:
+    """Configuration files of these packages that somebody has changed: ``package`` and ``path`` of each."""
+    if not packages:
+        return []
+    shown = run(["dpkg-query", "-W", "-f", "${binary:Package}\n${Conffiles}\n", *packages]).stdout
+    package, modified = "", []
+    for line in shown.splitlines():
+        if not line.startswith(" "):
+            package = line.strip() or package
+            continue
+        # ` /etc/file 0123456789abcdef`, with `obsolete` or `remove-on-upgrade` behind it where dpkg is done with it.
+        path, checksum, *state = line.split()
+        with suppress(OSError):
+            if not state and hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest() != checksum:
+                modified.append({"package": package, "path": path})
+    return modified
+
+
+def lock_holder() -> str | None:
+    """Who holds dpkg's lock (such as ``apt-get (process 71)``), or None."""
+    try:
+        with open(LOCK, "rb") as stream:
+            wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _whence, _start, _length, pid = struct.unpack("hhqqi4x", fcntl.fcntl(stream, fcntl.F_GETLK, wanted))
+    except OSError:
+        return None
+    return None if kind == fcntl.F_UNLCK else f"{read(f'/proc/{pid}/comm') or '?'} (process {pid})"
+
+
+# Where programs mount and unmount as they like.
+_PASSING = re.compile(
+    r"^/(proc|sys|dev|run|tmp|snap|media|var/(tmp|snap|lib/(docker|containers|containerd|kubelet|rancher)))(/|$)"
+)
+_VIRTUAL = {"autofs", "tmpfs", "devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "squashfs", "overlay", "nsfs", "ramfs"}
+
+
+def mounts() -> list:
+    """Mount points of file systems that hold data and stay, sorted."""
+    found = set()
+    for line in read("/proc/self/mountinfo").splitlines():
+        # 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue; blanks are \040.
+        own, _separator, source = line.partition(" - ")
+        point = own.split()[4].replace("\\040", " ")
+        if source.split()[0] not in _VIRTUAL and not _PASSING.match(point):
+            found.add(point)
+    return sorted(found)
+
+
+def containers() -> int:
+    """How many containers Docker and Podman run for root."""
+    count = 0
+    # Docker's socket alone would start the daemon.
+    for engine, sign in (("docker", "/run/docker.pid"), ("podman", "/var/lib/containers")):
+        if shutil.which(engine) and Path(sign).exists():
+            count += len(run([engine, "ps", "--quiet"], timeout=20).stdout.split())
+    return count
+
+
+def lists_age(now: float) -> float | None:
+    """Seconds since the package lists were refreshed; None where they never were.
+
+    :param now: seconds since the epoch.
+    """
+    times = [stamp.stat().st_mtime for stamp in LISTS if stamp.exists()]
+    return max(0.0, now - max(times)) if times else None
 
 
 def shutdown_scheduled() -> str | None:

@@ -36,8 +36,8 @@ def assessment(policy: Mapping, proxmox: Mapping, lists: Mapping, info: Mapping)
     """What is known about one host, from what was asked of it.
 
     :param policy: its ``patching_*`` values by their names without the prefix.
-    :param proxmox: what the inventory knows: ``status``, ``lock``, ``address_reason``, ``node``; None where it
-        knows nothing.
+    :param proxmox: what Proxmox VE says now, else what the inventory knows: ``status``, ``lock``, ``address_reason``,
+        ``node``; None where it knows nothing. ``error`` says why Proxmox VE could not be asked.
     :param lists: the registered result of refreshing the package lists; empty where that was not tried.
     :param info: the registered result of ``host_info``.
     :returns: ``state`` (``ok``, ``off`` or ``refused``), ``reason`` and ``remedy`` of a refusal, ``policy``, ``host``,
@@ -45,6 +45,12 @@ def assessment(policy: Mapping, proxmox: Mapping, lists: Mapping, info: Mapping)
     """
     known = {"policy": dict(policy), "host": dict(info.get("host") or {}), "reason": "", "remedy": ""}
     known["node"] = proxmox.get("node")
+    if proxmox.get("error"):
+        return _refused(
+            known,
+            f"it is not known whether it is off or locked: {proxmox['error']}",
+            "mend that, or read the inventory anew with --flush-cache; then run again",
+        )
     if proxmox.get("status") not in (None, "running", "unknown"):
         return {**known, "state": "off", "reason": f"Proxmox VE says {proxmox['status']}"}
     if proxmox.get("lock"):
@@ -210,7 +216,7 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
         "security": len(security),
         "security_packages": [f"{item['name']}={item['security']}" for item in security],
         "before": {
-            **{name: host[name] for name in ("boot_id", "kernel", "os", "kept_back")},
+            **{name: host[name] for name in ("boot_id", "kernel", "os", "kept_back", "warnings")},
             "baseline": host["baseline"] if accepted or not kept else kept["baseline"],
         },
     }
@@ -346,7 +352,21 @@ def lines(plan: Mapping) -> list:
             rows.append(["-", host, system, f"{entry['result']}{why}{then}"])
     count, waves = len(wave_of), len(plan["waves"])
     title = f"Plan of run {plan['run']}: {count} of {len(rows)} hosts in {waves} wave{'' if waves == 1 else 's'}"
-    return [title, *_sums(plan["totals"]), "", *table(["Wave", "Host", "System", "What and why"], rows)]
+    return [title, *_sums(plan["totals"]), "", *table(["Wave", "Host", "System", "What and why"], rows), *_notes(plan)]
+
+
+def _notes(plan: Mapping) -> list:
+    """What the roll will leave as it is, and what else a person should know before it begins."""
+    rows = []
+    for members in plan["waves"]:
+        for host in members:
+            before = plan["hosts"][host]["before"]
+            kept = {}
+            for item in before["kept_back"]:
+                kept.setdefault(item["why"], []).append(item["name"])
+            notes = [f"not upgraded: {', '.join(names)} ({why})" for why, names in kept.items()]
+            rows += [[host, note] for note in [*notes, *before["warnings"]]]
+    return ["", *table(["Host", "Note"], rows)] if rows else []
 
 
 def _sums(totals: Mapping) -> list:

@@ -21,7 +21,7 @@ NAMES = frozenset(
     for name in (
         *("hosts", "upgrade", "reboot", "ring", "apart", "exclude_packages", "before", "after"),
         *("wave_size", "max_failures", "per_node", "until", "report_dir", "takeover", "accept"),
-        *("claim_seconds", "download_timeout", "upgrade_timeout", "reboot_timeout", "health_timeout"),
+        *("claim_seconds", "download_timeout", "upgrade_timeout", "reboot_timeout", "lock_timeout", "health_timeout"),
         *("reconnect_timeout",),
         *("k3s_on_blocked", "k3s_kured", "k3s_api_outage", "k3s_foreign_nodes"),
         *("k3s_drain_timeout", "k3s_node_timeout", "k3s_settle_timeout", "k3s_longhorn_timeout"),

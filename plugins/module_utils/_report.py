@@ -25,6 +25,7 @@ _THEN = {
     "patching_before": "mend the task file, then run again",
     "patching_after": "mend the task file, then run again",
     "upgrade": "on the host: dpkg --audit; apt-get --fix-broken install; then run again, which finishes the rest",
+    "lock": "when the lock is gone: ansible-playbook homelab.patching.reboot -e patching_hosts=HOST",
     "reboot": "on the host: last -x; journalctl -b -e; then run again",
     "restart services": "on the host: needrestart -r l; then run again",
     "prove": "on the host: systemctl --failed; mend it and run again, or take it as it is: -e patching_accept=HOST",

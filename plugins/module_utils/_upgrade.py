@@ -20,7 +20,7 @@ OUTCOME = _host.STATE / "upgrade.json"
 DESCRIPTION = "homelab.patching upgrade, run "
 
 # What `pending` says of a host with nothing to do.
-NOTHING: dict = parse_simulation("")
+NOTHING: dict = {**parse_simulation(""), "phased": {}}
 
 # A question nobody is there to answer: keep the admin's file, take the maintainer's where he changed nothing.
 _OPTIONS = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
@@ -86,16 +86,35 @@ def pending(apt_pkg, exclude: list) -> dict:
 
     :param apt_pkg: the module of python3-apt.
     :param exclude: names of packages that are left as they are.
-    :returns: as `parse_simulation`; each upgrade also has ``security`` (a version or None).
+    :returns: as `parse_simulation`; each upgrade also has ``security`` (a version or None), ``download`` (bytes of the
+        package) and ``unpacked`` and ``grows`` (bytes on the disk, and how many more than now). ``phased`` is a mapping
+        of names to percentages (None where none is told).
     """
     result = simulate(arguments("full", [], exclude))
-    if not result["upgrades"]:
+    result["phased"] = dict.fromkeys(result["phased"])
+    if not result["upgrades"] and not result["phased"]:
         return result
     apt_pkg.init()
     cache = apt_pkg.Cache(None)
+
+    def known(full_name: str):
+        name, _separator, architecture = full_name.partition(":")
+        return cache[name, architecture] if architecture else cache[name]
+
+    records = apt_pkg.PackageRecords(cache)
+    for name in result["phased"]:
+        newest = known(name).version_list[0]
+        if records.lookup(newest.file_list[0]):
+            result["phased"][name] = apt_pkg.TagSection(records.record).get("Phased-Update-Percentage")
     for upgrade in result["upgrades"]:
-        name, _separator, architecture = upgrade["name"].partition(":")
-        package = cache[name, architecture] if architecture else cache[name]
+        package = known(upgrade["name"])
+        new = next(version for version in package.version_list if version.ver_str == upgrade["new"])
+        old = package.current_ver.installed_size if package.current_ver else 0
+        upgrade |= {
+            "download": new.size,
+            "unpacked": new.installed_size,
+            "grows": max(0, new.installed_size - old),
+        }
         offered = [
             (version.ver_str, [source.archive for source, _index in version.file_list])
             for version in package.version_list

@@ -98,8 +98,20 @@ host:
       description: Why the host must not be patched now, each with message, remedy and mendable (by recovering it).
       type: list
       elements: dict
+    warnings:
+      description: What a person should know before the upgrade, in sentences. Nothing of it stops a run.
+      type: list
+      elements: str
+    image:
+      description: What C(/etc/cloud/build.info) says of the image that the host was made from; empty without that file.
+      type: dict
+    lists_age:
+      description: Seconds since the package lists were refreshed, or null.
+      type: float
     baseline:
-      description: Failed units and TCP listeners.
+      description:
+        - Its health, to compare with. C(failed_units), C(listeners) (TCP ports), C(mounts) (mount points that hold
+          data) and C(containers) (how many Docker and Podman run).
       type: dict
     claim:
       description: The claim of the run the host belongs to, or null.
@@ -117,6 +129,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from ..module_utils import _claims, _host, _upgrade
+from ..module_utils._apt import space_needed
 from ..module_utils._errors import PatchingError
 from ..module_utils._health import listeners
 from ..module_utils._reboot import (
@@ -136,8 +149,8 @@ except ImportError:
 _CLOCK_SECONDS = 300
 # Every node of a K3s cluster has it.
 _K3S = "/var/lib/rancher/k3s/agent"
-# apt needs room for what it unpacks beside what it replaces; less than this has never ended well.
-_FREE_BYTES = {"/": 500_000_000, "/boot": 100_000_000, "/var/cache/apt": 200_000_000}
+# For /boot, where no kernel is there to be measured.
+_KERNEL_BYTES = 100_000_000
 
 
 def _os() -> dict:
@@ -172,13 +185,6 @@ def _unfit(clock: float | None) -> list:
     audit = _host.run(["dpkg", "--audit"]).stdout.strip()
     if audit:
         problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "on the host: dpkg --configure -a", mendable=True)
-    for path, needed in _FREE_BYTES.items():
-        if Path(path).is_dir() and _host.free_bytes(path) < needed:
-            free = _host.free_bytes(path) // 1_000_000
-            problem(
-                f"only {free} MB free in {path}, {needed // 1_000_000} MB are needed",
-                f"on the host: make room in {path}",
-            )
     for device in _host.grub_devices():
         if not Path(device).exists():
             problem(
@@ -222,9 +228,43 @@ def _kept_back(found: dict, exclude: list) -> list:
     """The packages that an upgrade leaves as they are, and why."""
     held = set(_host.run(["apt-mark", "showhold"]).stdout.split()) if found["kept_back"] else set()
     reasons = {name: "held" if name in held else "its dependencies do not allow it" for name in found["kept_back"]}
-    reasons |= {name: "phased: not this host's turn yet" for name in found["phased"]}
+    for name, percentage in found["phased"].items():
+        reasons[name] = f"phased{f', {percentage} %' if percentage else ''}: not this host's turn yet"
     reasons |= {name: "excluded by patching_exclude_packages" for name in reasons if name in exclude}
     return [{"name": name, "why": reasons[name]} for name in sorted(reasons)]
+
+
+def _no_room(upgrades: list) -> list:
+    """Where the disk is too small for the upgrade; see `_unfit`."""
+    kernel, initrd = _host.boot_bytes()
+    short = _host.short_of_space(space_needed(upgrades, kernel or _KERNEL_BYTES, initrd))
+    return [
+        {
+            "message": f"only {item['free'] // 1_000_000} MB free in {item['path']},"
+            f" the upgrade needs {item['needed'] // 1_000_000} MB",
+            "remedy": f"on the host: make room in {item['path']}",
+            "mendable": False,
+        }
+        for item in short
+    ]
+
+
+def _warnings(conffiles: list) -> list:
+    """What a person should know before the upgrade, and what stops nothing."""
+    warnings = [f"{item['path']} of {item['package']} was changed here and stays as it is" for item in conffiles]
+    holder = _host.lock_holder()
+    if holder:
+        warnings.append(f"dpkg is locked by {holder}: the run waits for it")
+    shown = _host.run(["apt-config", "dump", "--format=%v%n", "Unattended-Upgrade::Automatic-Reboot"]).stdout.strip()
+    if shown in ("true", "1", "yes", "on"):
+        warnings.append("Unattended-Upgrade::Automatic-Reboot is on: the daily updates may reboot it on any day")
+    return warnings
+
+
+def _image() -> dict:
+    """What the image says of its build; empty where it says nothing."""
+    lines = [line.partition(":") for line in _host.read("/etc/cloud/build.info").splitlines()]
+    return {key.strip(): value.strip() for key, _separator, value in lines if value.strip()}
 
 
 def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dict:
@@ -255,7 +295,10 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
             }
         )
 
+    unfit += _no_room(upgrades)
+
     kernel, reasons = _reboot_required()
+    now = time.time()
     tcp = [_host.read("/proc/net/tcp"), _host.read("/proc/net/tcp6")]
     ports = set().union(*(listeners(text, _host.ephemeral_ports()) for text in tcp))
     return {
@@ -271,10 +314,18 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
             "expected": _expected(upgrades),
         },
         "unfit": unfit,
-        "baseline": {"failed_units": _host.failed_units(), "listeners": sorted(ports)},
+        "warnings": _warnings(_host.modified_conffiles([item["name"] for item in upgrades if item["old"]])),
+        "image": _image(),
+        "lists_age": _host.lists_age(now),
+        "baseline": {
+            "failed_units": _host.failed_units(),
+            "listeners": sorted(ports),
+            "mounts": _host.mounts(),
+            "containers": _host.containers(),
+        },
         "kept_baseline": _host.read_json(_claims.BASELINE),
         "claim": _claims.read(),
-        "clock": time.time(),
+        "clock": now,
     }
 
 

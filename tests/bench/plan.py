@@ -23,6 +23,7 @@ def assessment(number: int) -> dict:
         "kernel": {"running": {"release": "6.12", "version": "1"}, "newest": None},
         "upgrades": upgrades,
         "kept_back": [],
+        "warnings": [],
         "reboot": {"required": False, "reasons": [], "expected": ["dbus runs libexpat1"]},
         "unfit": [],
         "baseline": {"failed_units": [], "listeners": [22]},

@@ -219,6 +219,29 @@ def test_the_daily_updates_are_off_while_a_host_is_claimed_and_on_again_after_it
     assert ask("app1", skipped) == "1"
 
 
+def test_nothing_is_rebooted_in_the_middle_of_a_backup(small, run):
+    small("app1")
+    ask("app1", "touch /run/reboot-required")
+    before = state("app1").boot_id
+    policy = {"patching_hosts": "app1", "patching_lock_timeout": 1}
+    locked = at("app1", "Ask what the host needs now", "guest", "app1", "lock=backup")
+    try:
+        played = run("patch", policy=policy, moments=[locked])
+    finally:
+        lab("guest", "app1", "lock=")
+    assert played.status != 0
+    assert results(played) == {"app1": "failed"}
+    told = played.report["hosts"]["app1"]
+    assert "not rebooted: locked by Proxmox VE (backup)" in told["reason"]
+    assert state("app1").boot_id == before
+    assert state("app1").leftovers == []
+    # What it says to type next; and who only reboots needs no mirror.
+    assert told["remedy"].endswith("ansible-playbook homelab.patching.reboot -e patching_hosts=app1")
+    ask("app1", "mv /etc/apt/sources.list.d /etc/apt/away; echo 'deb http://198.18.0.1:9/ a b' > /etc/apt/sources.list")
+    assert run("reboot", policy=policy).status == 0
+    assert state("app1").boot_id != before
+
+
 def test_a_claim_that_nobody_comes_back_for_means_nothing_after_its_expiry(small, run):
     small("app1")
     ask("app1", "touch /run/reboot-required")

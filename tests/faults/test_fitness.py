@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.test_failures import package, results, small, version  # noqa: F401 - fixtures
-from tests.support import ask, lab
+from tests.support import ask
 
 HOST, PEER = "app1", "db1"
 BOTH = {"patching_hosts": f"{HOST}:{PEER}"}
@@ -15,7 +15,11 @@ REFUSED = {
         "apt-get update",
     ),
     "the cache is full": ("mount -t tmpfs -o size=10m tmpfs /var/cache/apt", "MB free in /var/cache/apt", "make room"),
-    "/boot is full": ("mkdir -p /boot && mount -t tmpfs -o size=10m tmpfs /boot", "MB free in /boot", "make room"),
+    "/boot is full": (
+        "mkdir -p /boot && mount -t tmpfs -o size=10m tmpfs /boot && head -c 8000000 /dev/zero > /boot/initrd.img-1",
+        "MB free in /boot",
+        "make room",
+    ),
     "the boot loader's disk is gone": (
         "touch /var/lib/dpkg/info/grub-pc.list;"
         " echo grub-pc grub-pc/install_devices multiselect /dev/disk/by-id/gone | debconf-set-selections",
@@ -73,12 +77,17 @@ def test_an_upgrade_that_would_remove_something_is_refused(small, package, run):
 
 
 SURVIVED = {
-    "needrestart is missing": "apt-get remove -yqq needrestart",
+    "needrestart is missing": ("apt-get remove -yqq needrestart", ""),
     "another apt holds the lock for a while": (
         'systemd-run -q python3 -c \'import fcntl, time; f = open("/var/lib/dpkg/lock-frontend", "w");'
-        " fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(25)'"
+        " fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(25)'",
+        "dpkg is locked by python3",
     ),
-    "aptitude is installed": "ln -s /bin/false /usr/bin/aptitude",
+    "aptitude is installed": ("ln -s /bin/false /usr/bin/aptitude", ""),
+    "the daily updates may reboot it": (
+        "echo 'Unattended-Upgrade::Automatic-Reboot \"true\";' > /etc/apt/apt.conf.d/zz-test",
+        "Automatic-Reboot is on",
+    ),
 }
 
 
@@ -86,10 +95,12 @@ SURVIVED = {
 def test_survived(small, package, run, case):  # noqa: F811
     small(HOST)
     package("lab-roll", HOST)
-    ask(HOST, SURVIVED[case])
+    sabotage, note = SURVIVED[case]
+    ask(HOST, sabotage)
     played = run("patch", policy={"patching_hosts": HOST})
     assert played.status == 0
     assert results(played) == {HOST: "patched"}
+    assert note in played.output
     assert version(HOST, "lab-roll") == "2.0"
 
 
@@ -112,6 +123,7 @@ def test_a_configuration_file_of_the_admin_is_kept(small, package, run):  # noqa
     played = run("patch", policy={"patching_hosts": HOST})
     assert played.status == 0
     assert version(HOST, "lab-roll") == "2.0"
+    assert "/etc/lab-roll of lab-roll was changed here and stays as it is" in played.output
     assert ask(HOST, "cat /etc/lab-roll") == "mine"
 
 
@@ -125,4 +137,3 @@ def test_only_security_updates_where_the_policy_says_so(small, package, run):  #
     assert version(HOST, "lab-secure") == "2.0"
     assert version(HOST, "lab-roll") == "1.0"
     assert ask(HOST, "apt-mark showmanual") == before
-    assert lab("packages")

@@ -5,6 +5,7 @@ from ansible_collections.homelab.patching.plugins.module_utils._apt import (
     changed_versions,
     parse_simulation,
     security_version,
+    space_needed,
 )
 
 SIMULATION = """\
@@ -51,6 +52,32 @@ def test_nothing_pending():
         "kept_back": [],
         "phased": [],
     }
+
+
+def pending(name, old, grows, unpacked, download):
+    return {"name": name, "old": old, "grows": grows, "unpacked": unpacked, "download": download}
+
+
+@pytest.mark.parametrize(
+    ("upgrades", "usr", "boot", "cache"),
+    [
+        ([pending("a", "1", 5, 20, 3)], 25, 7, 3),
+        # Unpacked one after the other: only the largest is there twice.
+        ([pending("a", "1", 5, 20, 3), pending("b", "1", 0, 90, 4)], 95, 7, 7),
+        # A new kernel comes beside the old one; its meta package brings none.
+        ([pending("linux-image-6.1.0-40-amd64", None, 80, 80, 60)], 160, 57, 60),
+        ([pending("linux-image-amd64", "1", 0, 1, 1)], 1, 7, 1),
+        ([pending("linux-image-6.1.0-39-amd64", "1", 0, 80, 60)], 80, 7, 60),
+    ],
+)
+def test_space_that_an_upgrade_needs(upgrades, usr, boot, cache):
+    needed = space_needed(upgrades, kernel_bytes=50, initrd_bytes=7)
+    own = needed["/"]
+    assert needed == {"/": own, "/usr": usr, "/boot": boot, "/var/cache/apt": own + cache}
+
+
+def test_nothing_to_do_needs_no_space():
+    assert space_needed([], 50, 7) == {}
 
 
 def compare(left: str, right: str) -> int:

@@ -31,6 +31,7 @@ def host(**changes):
         "kernel": {"running": {"release": "6.1", "version": "1"}, "newest": None},
         "upgrades": [],
         "kept_back": [],
+        "warnings": [],
         "reboot": {"required": False, "reasons": [], "expected": []},
         "unfit": [],
         "baseline": {"failed_units": [], "listeners": [22]},
@@ -350,3 +351,26 @@ def test_a_host_that_is_healthy_again_ends_the_memory_of_what_was_broken():
         "hosts"
     ]["web1"]
     assert [step["step"] for step in entry["steps"]] == ["healthy again"]
+
+
+def test_the_plan_says_what_is_left_as_it_is_and_what_to_know():
+    kept = [{"name": "a", "why": "held"}, {"name": "b", "why": "phased, 10 %: not this host's turn yet"}]
+    made = plan(
+        {"web1": known(upgrades=[UPDATE], kept_back=[*kept, {"name": "c", "why": "held"}], warnings=["mind it"])}
+    )
+    notes = _plan.lines(made)[-4:]
+    assert [" ".join(line.split()) for line in notes] == [
+        "Host Note",
+        "web1 not upgraded: a, c (held)",
+        "web1 not upgraded: b (phased, 10 %: not this host's turn yet)",
+        "web1 mind it",
+    ]
+    # A host that is not in the roll has no note.
+    assert _plan.lines(plan({"web1": known(kept_back=kept, warnings=["mind it"])}))[-1].startswith("-")
+
+
+def test_what_proxmox_did_not_tell_is_refused():
+    made = _plan.assessment(POLICY, {"status": "running", "error": "no answer"}, {}, {"host": host()})
+    assert made["state"] == "refused"
+    assert "no answer" in made["reason"]
+    assert "--flush-cache" in made["remedy"]

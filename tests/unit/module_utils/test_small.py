@@ -61,6 +61,17 @@ def test_only_what_is_worse_than_before_is_a_problem():
     assert regressions(before, before) == []
 
 
+def test_mounts_and_containers_have_to_come_back_and_an_older_baseline_knows_none():
+    old = {"failed_units": [], "listeners": []}
+    before = {**old, "mounts": ["/", "/srv"], "containers": 3}
+    assert regressions(before, {**before, "mounts": ["/"], "containers": 2}) == [
+        "nothing is mounted on /srv any more",
+        "2 containers run, before it were 3",
+    ]
+    assert regressions(before, {**before, "mounts": ["/", "/srv", "/more"], "containers": 4}) == []
+    assert regressions(old, before) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -1,0 +1,60 @@
+#!/usr/bin/python
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin guest_state, which does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: guest_state
+short_description: Ask Proxmox VE how guests are at this moment
+version_added: 0.1.0
+author: The homelab.patching maintainers (@homelab)
+description:
+  - Asks the Proxmox VE that the inventory plugin P(homelab.patching.proxmox#inventory) found the hosts on, with the
+    options of that inventory file, whether they are on and whether they are locked. No cache is read or written.
+  - One API call for each inventory file. The hosts are not asked.
+  - Proxmox VE renews C(status) every 10 seconds; C(lock) is what stands in the guest's configuration now.
+options:
+  hosts:
+    description: Names of hosts. Those that come from another inventory are left out of the answer.
+    type: list
+    elements: str
+    required: true
+attributes:
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed
+      on the controller.
+    support: full
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
+    support: none
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: all
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Wait until no backup is at work on the guest
+  homelab.patching.guest_state:
+    hosts: ["{{ inventory_hostname }}"]
+  register: answer
+  until: not answer.guests[inventory_hostname].lock
+  retries: 40
+  delay: 15
+"""
+
+RETURN = r"""
+guests:
+  description:
+    - Host to C(status), C(lock) (empty for none) and C(node).
+    - C(error) says why nothing is known; it is empty where all is well, and the others are empty where it is not.
+  returned: success
+  type: dict
+  sample: {"web1": {"status": "running", "lock": "backup", "node": "pve1", "error": ""}}
+"""
