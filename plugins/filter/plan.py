@@ -14,6 +14,8 @@ from pathlib import Path
 
 import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
+from ansible.utils.vars import load_extra_vars
 
 from ..module_utils import _guard, _health, _plan, _record, _report, _run
 from ..module_utils._errors import PatchingError
@@ -29,7 +31,8 @@ def guard(
 ) -> str:
     """Why a run must not begin; see guard.yml."""
     names = {host: list(hostvars[host]) for host in hosts}
-    return _guard.refusal(limit, run_tags, skip_tags, inventory_error, names)
+    typed = load_extra_vars(DataLoader())
+    return _guard.refusal(limit, run_tags, skip_tags, inventory_error, names, typed)
 
 
 def _check_hooks(assessments: Mapping) -> None:

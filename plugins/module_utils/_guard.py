@@ -8,7 +8,7 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ._errors import PatchingError
 from ._policy import check_names
@@ -17,7 +17,14 @@ from ._policy import check_names
 _HARMLESS_TAGS = {"molecule-idempotence-notest", "molecule-notest", "notest"}
 
 
-def refusal(limit: str, run_tags: Sequence, skip_tags: Sequence, inventory_error: str, names: Mapping) -> str:
+def refusal(
+    limit: str,
+    run_tags: Sequence,
+    skip_tags: Sequence,
+    inventory_error: str,
+    names: Mapping,
+    typed: Collection = (),
+) -> str:
     """Why this run must not begin; empty where it may.
 
     :param limit: ``ansible_limit``, empty where there is none. It would drop the plays on localhost and every
@@ -26,6 +33,7 @@ def refusal(limit: str, run_tags: Sequence, skip_tags: Sequence, inventory_error
     :param skip_tags: ``ansible_skip_tags``.
     :param inventory_error: what an inventory source could not be read for; Ansible goes on with the others.
     :param names: host -> the names of its variables.
+    :param typed: names of the variables given on the command line.
     """
     if limit:
         return f"--limit would drop the safety steps of this run. Type instead: -e 'patching_hosts={limit}'"
@@ -36,6 +44,12 @@ def refusal(limit: str, run_tags: Sequence, skip_tags: Sequence, inventory_error
         )
     if inventory_error:
         return f"The inventory is not whole, so hosts would be missing from this run: {inventory_error}"
+    stray = [host for host in sorted(names) if "patching_hosts" in names[host]]
+    if stray and "patching_hosts" not in typed:
+        return (
+            f"patching_hosts is set in the variables of {stray[0]}, where the plays of this run cannot read it. "
+            "Type it instead: -e 'patching_hosts=...'; to leave a host out for good, tag it nopatch"
+        )
     try:
         for host in sorted(names):
             check_names(host, names[host])

@@ -52,6 +52,16 @@ def test_start_at_task_does_not_get_past_the_guard(inventory, task):
     assert not touched(inventory)
 
 
+def test_patching_hosts_is_for_the_command_line(inventory):
+    inventory.write_text(inventory.read_text().replace("vars:\n", "vars:\n    patching_hosts: web1\n"))
+    played = play("patch", inventory=[inventory], reports=inventory.parent / "reports")
+    assert played.status != 0
+    assert "-e 'patching_hosts=...'" in played.output
+    assert not touched(inventory)
+    play("assess", "-e", "patching_hosts=web1", inventory=[inventory])
+    assert touched(inventory)
+
+
 def test_an_empty_inventory_is_no_success(tmp_path):
     hosts = tmp_path / "hosts.yml"
     hosts.write_text("proxmox_patchable:\n  hosts: {}\n")
