@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 
-import yaml
-from ansible.errors import AnsibleFilterError
+from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
+from ansible.playbook.task import Task
 from ansible.utils.vars import load_extra_vars
 
 from ..module_utils import _guard, _health, _plan, _record, _report, _run
@@ -41,13 +40,28 @@ def _check_hooks(assessments: Mapping) -> None:
         for name in ("before", "after"):
             path = ((known or {}).get("policy") or {}).get(name)
             try:
-                tasks = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path else []
-            except (OSError, yaml.YAMLError) as exc:
-                raise PatchingError(
-                    f"patching_{name} of {host} cannot be read: {exc}.", "Name a file of tasks."
-                ) from exc
-            if not isinstance(tasks, list):
-                raise PatchingError(f"patching_{name} of {host}: {path} is no list of tasks.", "Name a file of tasks.")
+                tasks = DataLoader().load_from_file(path) if path else []
+                if not isinstance(tasks, list):
+                    raise PatchingError(f"patching_{name} of {host}: {path} is no list of tasks.", "Name one.")
+                _check_tasks(tasks)
+            except AnsibleError as exc:
+                cause = " ".join(str(exc.message).split())
+                raise PatchingError(f"patching_{name} of {host}, {path}: {cause}", "Name a file of tasks.") from exc
+
+
+def _check_tasks(tasks: Iterable) -> None:
+    """Refuse what Ansible would only find out, and end the whole run for, when the tasks are included.
+
+    :raises AnsibleError: something is no task, or no module has its name.
+    """
+    for task in tasks:
+        if not isinstance(task, dict):
+            raise AnsibleError(f"{task!r} is no task.")
+        if "block" in task:
+            for part in ("block", "rescue", "always"):
+                _check_tasks(task.get(part) or [])
+        else:
+            Task.load(task)
 
 
 def plan(
@@ -72,9 +86,9 @@ def refuse(made: Mapping, refusals: Mapping) -> dict:
     return {**changed, "lines": _plan.lines(changed)}
 
 
-def summary(made: Mapping, records: Mapping, stopped: str = "") -> dict:
+def summary(made: Mapping, records: Mapping, stopped: str = "", unreleased: Mapping | None = None) -> dict:
     """The end of a run; see summary.yml."""
-    end = _report.summarize(made, records, stopped)
+    end = _report.summarize(made, records, stopped, unreleased or {})
     return {**end, "lines": _report.lines(end)}
 
 

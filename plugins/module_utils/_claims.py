@@ -133,6 +133,7 @@ def release(run: str, record: dict, baseline: dict) -> bool:
         if found:
             _host.run(["systemctl", "daemon-reload"])
         _HOLD.unlink(missing_ok=True)
+        _host.OUTCOME.unlink(missing_ok=True)
         # Last: until it is gone, the next run knows that there is something to put back.
         CLAIM.unlink(missing_ok=True)
     return found

@@ -27,6 +27,8 @@ from ._errors import PatchingError
 # Everything a run leaves on a host between its steps.
 STATE = Path("/var/lib/homelab-patching")
 UPGRADE_UNIT = "homelab-patching-upgrade"
+# What the upgrade was called for, and what came of it; kept until the host is given back.
+OUTCOME = STATE / "upgrade.json"
 # apt's and dpkg's own: whoever installs holds the lock; either path changes when the package lists are refreshed.
 LOCK = "/var/lib/dpkg/lock-frontend"
 LISTS = (Path("/var/lib/apt/lists"), Path("/var/lib/apt/periodic/update-success-stamp"))
@@ -152,6 +154,14 @@ def failed_units() -> list:
     if listed.returncode != 0:
         raise PatchingError(f"systemd does not tell which units have failed: {listed.stderr.strip()}")
     return sorted(line.split()[0] for line in listed.stdout.splitlines() if line.split())
+
+
+def queued_jobs() -> list:
+    """Names of the units that systemd has yet to start or stop, sorted; empty when it has come to rest."""
+    listed = run(["systemctl", "list-jobs", "--plain", "--no-legend", "--no-pager"])
+    # `123 example.service start waiting`; without jobs some versions say so in a sentence.
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    return sorted(row[1] for row in rows if len(row) == 4 and row[0].isdigit())
 
 
 def installed_packages() -> dict:

@@ -33,17 +33,21 @@ _THEN = {
 _RUN_AGAIN = "run again when it answers; the next run puts the host in order first"
 
 
-def summarize(plan: Mapping, records: Mapping, stopped: str = "") -> dict:
+def summarize(plan: Mapping, records: Mapping, stopped: str = "", unreleased: Mapping | None = None) -> dict:
     """The end of a run.
 
     :param plan: from `_plan.make_plan`.
     :param records: host -> what its transaction wrote, or None where it never began.
     :param stopped: why no later wave was opened.
+    :param unreleased: host -> why its claim could not be given back; None where it was.
     :returns: as docs/report.schema.json has it: ``schema``, ``run``, ``ok``, ``wrong``, ``hosts``
         (each with ``result``, ``reason``, ``remedy``, ``packages``, ``boot_id``,
         ``kernel``, ``seconds``) and ``counts`` by result.
     """
-    hosts = {host: _host(host, entry, records.get(host), stopped) for host, entry in plan["hosts"].items()}
+    still = unreleased or {}
+    hosts = {
+        host: _host(host, entry, records.get(host), stopped, still.get(host)) for host, entry in plan["hosts"].items()
+    }
     counts: dict = {}
     for entry in hosts.values():
         counts[entry["result"]] = counts.get(entry["result"], 0) + 1
@@ -51,7 +55,7 @@ def summarize(plan: Mapping, records: Mapping, stopped: str = "") -> dict:
     return {"schema": SCHEMA, "run": plan["run"], "ok": not wrong, "wrong": wrong, "counts": counts, "hosts": hosts}
 
 
-def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str) -> dict:
+def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str, unreleased: str | None) -> dict:
     before = entry.get("before") or {}
     summary = {
         "result": entry["result"] or "not attempted",
@@ -80,10 +84,15 @@ def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str) -> di
             summary["kernel"]["after"] = record["kernel"]
     # Amber is what the policy asked for only if it asked for it: a reboot that was skipped for another reason is not.
     never = (entry.get("policy") or {}).get("reboot") == "never"
+    if unreleased:
+        why = f"it is still claimed, and its daily updates are off until the claim expires: {unreleased}"
+        summary["reason"] = "; ".join(filter(None, (summary["reason"], why)))
+        then = "to give it back: ansible-playbook homelab.patching.recover -e patching_hosts=HOST"
+        summary["remedy"] = "; ".join(filter(None, (summary["remedy"], then)))
     return {
         **summary,
         "remedy": summary["remedy"].replace("HOST", host),
-        "wanted": summary["result"] not in AMBER or never,
+        "wanted": not unreleased and (summary["result"] not in AMBER or never),
     }
 
 

@@ -16,7 +16,6 @@ from . import _claims, _host
 from ._apt import changed_versions, parse_simulation, security_version
 from ._errors import PatchingError
 
-OUTCOME = _host.STATE / "upgrade.json"
 DESCRIPTION = "homelab.patching upgrade, run "
 
 # What `pending` says of a host with nothing to do.
@@ -154,22 +153,25 @@ def install_command(action: list) -> list:
     return ["apt-get", "--yes", "--quiet", "--no-remove", "-o", "DPkg::Lock::Timeout=600", *_OPTIONS, *action]
 
 
-def start(run: str, command: list) -> None:
+def start(run: str, command: list, upgrade: bool = True) -> None:
     """Start the upgrade in a unit of a fixed name: a dropped connection does not touch it, a second start is refused.
 
     :param run: the run's id; the host must be claimed by it.
     :param command: `install_command`, or `CONFIGURE`.
+    :param upgrade: whether it is the upgrade itself, and not the repair before it.
     :raises PatchingError: it cannot be started, or another one is at work.
     """
     with _host.locked():
         _claims.require(run)
+        if upgrade and collected(run):
+            return
         # Written first: whoever finds the unit later needs the versions from before it.
-        record = {"run": run, "before": _host.installed_packages(), "command": shlex.join(command)}
+        record = {"run": run, "upgrade": upgrade, "before": _host.installed_packages(), "command": shlex.join(command)}
         if loaded(_host.unit(_host.UPGRADE_UNIT)):
             raise PatchingError(
                 "another upgrade is on this host.", f"On the host: systemctl status {_host.UPGRADE_UNIT}"
             )
-        _host.write(OUTCOME, json.dumps(record))
+        _host.write(_host.OUTCOME, json.dumps(record))
         started = _host.run(
             [
                 "systemd-run",
@@ -184,7 +186,7 @@ def start(run: str, command: list) -> None:
             ]
         )
         if started.returncode != 0:
-            OUTCOME.unlink()
+            _host.OUTCOME.unlink()
             raise PatchingError(f"the upgrade cannot be started: {started.stderr.strip()}")
 
 
@@ -207,23 +209,37 @@ def wait(timeout: float) -> dict:
         time.sleep(0.5)
 
 
-def collect(state: dict) -> dict:
+def collected(run: str) -> dict | None:
+    """What came of the upgrade of this run, if somebody has collected it already; see `collect`."""
+    recorded = _host.read_json(_host.OUTCOME) or {}
+    return recorded.get("outcome") if recorded.get("run") == run and recorded.get("upgrade") else None
+
+
+def collect() -> dict:
     """The outcome of an upgrade that has ended; frees the unit's name for the next one.
 
-    :param state: from `wait`.
-    :returns: ``run``, ``ok``, ``packages`` (name, old, new), ``log`` (last lines).
+    It is kept until the host is given back: a call that was cut off may be at it as well, and gets the same answer.
+
+    :returns: ``run`` (empty where there was none), ``ok``, ``status``, ``packages`` (name, old, new), ``log`` (last
+        lines).
     """
-    recorded = _host.read_json(OUTCOME) or {}
-    there = loaded(state)
-    outcome = {
-        "run": recorded.get("run", ""),
-        "ok": there and state.get("Result") == "success" and state.get("ExecMainStatus") == "0",
-        "status": state.get("ExecMainStatus", "") if there else "",
-        "packages": changed_versions(recorded["before"], _host.installed_packages()) if "before" in recorded else [],
-        "log": _host.journal(_host.UPGRADE_UNIT, state.get("InvocationID", "")) if there else [],
-    }
-    OUTCOME.unlink(missing_ok=True)
-    if there:
-        _host.run(["systemctl", "stop", _host.UPGRADE_UNIT])
-        _host.run(["systemctl", "reset-failed", _host.UPGRADE_UNIT])
-    return outcome
+    with _host.locked():
+        recorded = _host.read_json(_host.OUTCOME) or {}
+        if "outcome" in recorded:
+            return recorded["outcome"]
+        state = _host.unit(_host.UPGRADE_UNIT)
+        there = loaded(state)
+        before = recorded.get("before")
+        outcome = {
+            "run": recorded.get("run", ""),
+            "ok": there and state.get("Result") == "success" and state.get("ExecMainStatus") == "0",
+            "status": state.get("ExecMainStatus", "") if there else "",
+            "packages": [] if before is None else changed_versions(before, _host.installed_packages()),
+            "log": _host.journal(_host.UPGRADE_UNIT, state.get("InvocationID", "")) if there else [],
+        }
+        if recorded:
+            _host.write(_host.OUTCOME, json.dumps({**recorded, "outcome": outcome}))
+        if there:
+            _host.run(["systemctl", "stop", _host.UPGRADE_UNIT])
+            _host.run(["systemctl", "reset-failed", _host.UPGRADE_UNIT])
+        return outcome

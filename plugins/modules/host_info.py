@@ -98,6 +98,9 @@ host:
       description: Why the host must not be patched now, each with message, remedy and mendable (by recovering it).
       type: list
       elements: dict
+    needrestart:
+      description: Whether needrestart is there, which finds the services that run replaced files.
+      type: bool
     warnings:
       description: What a person should know before the upgrade, in sentences. Nothing of it stops a run.
       type: list
@@ -110,8 +113,9 @@ host:
       type: float
     baseline:
       description:
-        - Its health, to compare with. C(failed_units), C(listeners) (TCP ports), C(mounts) (mount points that hold
-          data) and C(containers) (how many Docker and Podman run).
+        - Its health, to compare with. C(failed_units), C(listeners) (TCP ports), C(starting) (units that systemd has
+          yet to start or stop), C(mounts) (mount points that hold data), C(containers) (how many Docker and Podman
+          run).
       type: dict
     claim:
       description: The claim of the run the host belongs to, or null.
@@ -314,12 +318,14 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
             "expected": _expected(upgrades),
         },
         "unfit": unfit,
+        "needrestart": bool(shutil.which("needrestart")),
         "warnings": _warnings(_host.modified_conffiles([item["name"] for item in upgrades if item["old"]])),
         "image": _image(),
         "lists_age": _host.lists_age(now),
         "baseline": {
             "failed_units": _host.failed_units(),
             "listeners": sorted(ports),
+            "starting": _host.queued_jobs(),
             "mounts": _host.mounts(),
             "containers": _host.containers(),
         },

@@ -81,6 +81,10 @@ packages:
   returned: success, failure
   type: list
   elements: dict
+earlier:
+  description: How the upgrade of a dead run ended, if it did not end well; else empty.
+  returned: success, and O(state=settled)
+  type: str
 log:
   description: The last lines that apt-get and dpkg wrote.
   returned: failure
@@ -103,45 +107,48 @@ def downloaded(params: dict) -> dict:
 def finished(params: dict) -> dict:
     """Upgrade, or go on waiting for the upgrade that this run has started."""
     state = _host.unit(_host.UPGRADE_UNIT)
-    if not (_upgrade.loaded(state) and state.get("Description") == _upgrade.DESCRIPTION + params["run"]):
+    ours = _upgrade.loaded(state) and state.get("Description") == _upgrade.DESCRIPTION + params["run"]
+    if not ours and not _upgrade.collected(params["run"]):
         action = _upgrade.arguments(params["upgrade"], params["security"], params["exclude"])
         _upgrade.start(params["run"], _upgrade.install_command(action))
     state = _upgrade.wait(params["timeout"])
     if _host.at_work(state):
         return {"changed": True, "finished": False, "packages": []}
-    return _result(_upgrade.collect(state))
+    return _result(_upgrade.collect())
 
 
 def _result(outcome: dict) -> dict:
     result = {"changed": bool(outcome["packages"]), "finished": True, "packages": outcome["packages"]}
     if outcome["ok"]:
         return result
+    return {**result, "failed": True, "msg": f"the upgrade {_how_it_ended(outcome)}", "log": outcome["log"]}
+
+
+def _how_it_ended(outcome: dict) -> str:
     last = next((line for line in reversed(outcome["log"]) if line.startswith(("E:", "dpkg: error"))), "")
-    return {
-        **result,
-        "failed": True,
-        "msg": f"the upgrade ended with status {outcome['status'] or 'unknown'}. {last}".strip(),
-        "log": outcome["log"],
-    }
+    return f"ended with status {outcome['status'] or 'unknown'}. {last}".strip()
 
 
 def settled(params: dict) -> dict:
     """Put in order what a dead run left."""
-    outcome = _upgrade.collect(_wait_to_the_end(params["timeout"]))
+    _wait_to_the_end(params["timeout"])
+    outcome = _upgrade.collect()
+    earlier = ""
+    if outcome["run"] and not outcome["ok"]:
+        earlier = f"the upgrade of run {outcome['run']} {_how_it_ended(outcome)}"
     if _host.run(["dpkg", "--audit"]).stdout.strip():
-        _upgrade.start(params["run"], _upgrade.CONFIGURE)
-        return {**_result(_upgrade.collect(_wait_to_the_end(params["timeout"]))), "changed": True}
-    return {"changed": bool(outcome["packages"]), "finished": True, "packages": outcome["packages"]}
+        _upgrade.start(params["run"], _upgrade.CONFIGURE, upgrade=False)
+        _wait_to_the_end(params["timeout"])
+        return {**_result(_upgrade.collect()), "changed": True, "earlier": earlier}
+    return {"changed": bool(outcome["packages"]), "finished": True, "packages": outcome["packages"], "earlier": earlier}
 
 
-def _wait_to_the_end(timeout: float) -> dict:
-    state = _upgrade.wait(timeout)
-    if _host.at_work(state):
+def _wait_to_the_end(timeout: float) -> None:
+    if _host.at_work(_upgrade.wait(timeout)):
         raise PatchingError(
             f"an earlier upgrade is still at work after {timeout:.0f} s; it goes on.",
             f"On the host: journalctl -fu {_host.UPGRADE_UNIT}",
         )
-    return state
 
 
 def main() -> None:

@@ -285,6 +285,28 @@ def test_tasks_of_the_user_run_before_and_after_and_their_failure_is_told(small,
     assert ask("app1", "ls /root/after") and ask("db1", "ls /root/after")
 
 
+def test_a_task_that_hangs_and_a_claim_that_cannot_be_given_back_are_told(small, run, tmp_path):
+    small("app1", "db1")
+    for host in ("app1", "db1"):
+        ask(host, "touch /run/reboot-required")
+    before = tmp_path / "hangs.yml"
+    before.write_text("- ansible.builtin.command: sleep 120\n  timeout: 3\n  when: inventory_hostname == 'app1'\n")
+    policy = {"patching_hosts": "app1:db1", "patching_max_failures": 1, "patching_before": str(before)}
+    spoiled = at(
+        "db1", "Give the host back", "shell", "db1", "sh", "-c", "echo x > /var/lib/homelab-patching/claim.json"
+    )
+    played = run("patch", policy=policy, moments=[spoiled])
+    assert played.status != 0
+    # The host answers: it is not lost, and it is given back.
+    assert results(played) == {"app1": "failed", "db1": "patched"}
+    assert played.report["hosts"]["app1"]["reason"].startswith("patching_before: ")
+    assert state("app1").leftovers == []
+    told = played.report["hosts"]["db1"]
+    assert "still claimed" in told["reason"] and "is not JSON" in told["reason"]
+    assert played.report["wrong"] == ["app1", "db1"]
+    ask("db1", "rm /var/lib/homelab-patching/claim.json")
+
+
 def test_an_excluded_package_is_left_alone_and_the_policy_is_read(small, package, run):
     small("app1")
     package("lab-roll", "app1")

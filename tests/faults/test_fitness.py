@@ -77,7 +77,10 @@ def test_an_upgrade_that_would_remove_something_is_refused(small, package, run):
 
 
 SURVIVED = {
-    "needrestart is missing": ("apt-get remove -yqq needrestart", ""),
+    "needrestart is missing": (
+        "apt-get remove -yqq needrestart",
+        "services that run replaced files were not restarted",
+    ),
     "another apt holds the lock for a while": (
         'systemd-run -q python3 -c \'import fcntl, time; f = open("/var/lib/dpkg/lock-frontend", "w");'
         " fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(25)'",
@@ -100,7 +103,7 @@ def test_survived(small, package, run, case):  # noqa: F811
     played = run("patch", policy={"patching_hosts": HOST})
     assert played.status == 0
     assert results(played) == {HOST: "patched"}
-    assert note in played.output
+    assert note in " ".join(played.output.split())
     assert version(HOST, "lab-roll") == "2.0"
 
 

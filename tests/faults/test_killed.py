@@ -9,6 +9,7 @@ import os
 import pytest
 
 from tests.faults.conftest import ONLY_THE_LAB
+from tests.faults.test_failures import package, small  # noqa: F401 - fixtures
 from tests.support import ask, lab, pending, state
 
 HOST = "app1"
@@ -74,3 +75,22 @@ def test_killed_at_every_boundary(prepare, run, tmp_path, healer):
             assert after.boot_id == left.boot_id, what
         if healer == "patch":
             assert after.packages == clean.packages, what
+
+
+@pytest.mark.parametrize("healer", ["patch", "recover"])
+def test_killed_while_dpkg_is_at_work(small, package, run, healer):  # noqa: F811
+    """The unit goes on alone; the next run waits for it, and nothing is installed twice."""
+    small(HOST)
+    package("lab-roll", HOST, new=("--postinst", "echo $2 >> /root/configured; sleep 15"))
+    # The callback runs in ansible-playbook itself; it dies a little later, when the unit has begun.
+    kill = {"host": HOST, "task": "Upgrade", "run": ["sh", "-c", "(sleep 6; kill -9 $PPID) > /dev/null 2>&1 &"]}
+    assert run("patch", policy=ONLY, moments=[kill]).status == -9
+    assert ask(HOST, "systemctl is-active homelab-patching-upgrade", check=False) == "activating"
+    healed = run(healer, policy=ONLY)
+    assert healed.status == 0
+    assert "left by run" in healed.output
+    # A postinst is called as: configure OLD-VERSION.
+    assert ask(HOST, "cat /root/configured") == "1.0"
+    assert ask(HOST, "dpkg-query -W -f '${Version} ${db:Status-Status}' lab-roll") == "2.0 installed"
+    assert [item["name"] for item in healed.report["hosts"][HOST]["packages"]] == ["lab-roll"]
+    assert state(HOST).leftovers == []

@@ -62,6 +62,28 @@ def test_patching_hosts_is_for_the_command_line(inventory):
     assert touched(inventory)
 
 
+@pytest.mark.parametrize(
+    ("tasks", "says"),
+    [
+        ("- name: Stop it\n  no.such.module:\n", "no.such.module"),
+        ("- block:\n    - nonsense: 1\n      debug:\n", "nonsense"),
+        ("- block: [{rescue_me: 1}]\n", "rescue_me"),
+        ("hosts: all\n", "is no list of tasks"),
+        ("- just text\n", "is no task"),
+        ("- a: [\n", "patching_before of db1"),
+    ],
+)
+def test_tasks_of_the_user_are_looked_at_before_anything_is_done(inventory, tmp_path, tasks, says):
+    before = tmp_path / "before.yml"
+    before.write_text(tasks)
+    played = play("patch", "-e", f"patching_before={before}", inventory=[inventory], reports=tmp_path / "reports")
+    assert played.status != 0
+    assert says in played.output
+    assert "patching_before of db1" in played.output
+    assert "Traceback" not in played.output
+    assert played.report is None or not played.report["hosts"]
+
+
 def test_an_empty_inventory_is_no_success(tmp_path):
     hosts = tmp_path / "hosts.yml"
     hosts.write_text("proxmox_patchable:\n  hosts: {}\n")

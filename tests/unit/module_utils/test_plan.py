@@ -315,6 +315,16 @@ def test_summary(records, results, ok):
         assert [entry["result"] for entry in end["hosts"].values()] == results
 
 
+def test_a_host_that_is_still_claimed_is_said_and_no_success():
+    records = {host: record("patched") for host in ("a", "b", "c")}
+    end = _report.summarize(PLANNED, records, "", {"a": None, "b": "systemd does not answer", "c": None})
+    assert end["wrong"] == ["b"]
+    told = end["hosts"]["b"]
+    assert told["result"] == "patched"
+    assert "still claimed" in told["reason"] and "systemd does not answer" in told["reason"]
+    assert told["remedy"].endswith("ansible-playbook homelab.patching.recover -e patching_hosts=b")
+
+
 def test_a_pending_reboot_is_well_where_the_policy_says_never():
     made = plan({"a": known({"reboot": "never"}, reboot=WANTS_REBOOT)})
     assert _report.summarize(made, {})["ok"]
