@@ -1,4 +1,4 @@
-"""A user's own surroundings: his ansible.cfg, his variables, a collection that cannot be written to, a service's void."""
+"""A user's own surroundings: his ansible.cfg and variables, a collection nobody can write to, no PWD."""
 
 import json
 import os
