@@ -53,13 +53,3 @@ def test_names_in_the_pages_exist(page):
     for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
         for name in yaml.safe_load(block):
             assert name in OPTIONS or name in INHERITED, name
-
-
-def test_the_image_that_the_page_lets_terraform_write():
-    text = (CHECKOUT / "docs" / "inventory.md").read_text()
-    image = re.search(r'image = "([^"]+)"', text)[1]
-    assert 'image-${local.image}"' in text
-    assert "image: ${local.image}" in text
-    for tags, description in (([f"image-{image}"], ""), ([], f"Managed by Terraform\nimage: {image}")):
-        name, made = _guests.image_of(tags, description)
-        assert (name, made.isoformat()) == ("ubuntu-noble", "2026-09-10")
