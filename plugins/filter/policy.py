@@ -8,7 +8,7 @@ What they do is in module_utils/_unattended_conf.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from ansible.errors import AnsibleFilterError
 
@@ -24,14 +24,6 @@ def apt_conf(options: Mapping) -> str:
         raise AnsibleFilterError(str(exc)) from exc
 
 
-def package_patterns(names: Sequence) -> list:
-    """Names of packages as expressions; see package_patterns.yml."""
-    try:
-        return _unattended_conf.package_patterns(names)
-    except PatchingError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
-
-
 class FilterModule:
     """What Ansible looks for."""
 
@@ -40,7 +32,8 @@ class FilterModule:
         return {
             "apt_conf": apt_conf,
             "apt_conf_problems": _unattended_conf.problems,
-            "package_patterns": package_patterns,
+            "package_patterns": _unattended_conf.package_patterns,
+            "package_problems": _unattended_conf.package_problems,
             "policy_failure": _unattended_conf.failure,
             "policy_lines": _unattended_conf.lines,
         }

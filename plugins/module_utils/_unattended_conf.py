@@ -24,18 +24,17 @@ _LISTS = ("Package-Blacklist", "Package-Whitelist", "Allowed-Origins", "Origins-
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
+def package_problems(names: Sequence) -> list:
+    """What of these is no name of a package, in sentences."""
+    then = "Name packages, such as docker-ce; expressions belong in unattended_upgrades_package_blacklist."
+    return [f"{name!r} is no name of a package. {then}" for name in names if not _PACKAGE.fullmatch(str(name))]
+
+
 def package_patterns(names: Sequence[str]) -> list:
     """The expressions of unattended-upgrades that match these packages, of any architecture, and no others.
 
-    :param names: of packages.
-    :raises PatchingError: not a name.
+    :param names: of packages; see `package_problems`.
     """
-    for name in names:
-        if not _PACKAGE.fullmatch(str(name)):
-            raise PatchingError(
-                f"{name!r} is no name of a package.",
-                "Name packages, such as docker-ce; expressions belong in unattended_upgrades_package_blacklist.",
-            )
     return [re.sub(r"[+.]", r"\\\g<0>", name) + "(:|$)" for name in names]
 
 
