@@ -28,8 +28,8 @@ def listeners(proc_net_tcp: str, ephemeral: tuple[int, int]) -> set[int]:
 def regressions(before: dict, after: dict) -> list:
     """What was well in the baseline and is not any more, one sentence each; empty when all is as before.
 
-    :param before: baseline: ``failed_units`` (names), ``listeners`` (ports), ``starting`` (units with a job),
-        ``mounts`` (paths) and ``containers`` (how many run); an older one has not all of them.
+    :param before: baseline: ``failed_units`` (names), ``listeners`` (ports), ``mounts`` (paths) and ``containers`` (how
+        many run); an older one has not all of them.
     :param after: the same, now. A unit that was failed before is nobody's business; one that failed since is.
     """
     problems = [
@@ -39,10 +39,6 @@ def regressions(before: dict, after: dict) -> list:
     problems += [
         f"nothing listens on TCP port {port} any more"
         for port in sorted(set(before["listeners"]) - set(after["listeners"]))
-    ]
-    problems += [
-        f"{unit} has not come to rest"
-        for unit in sorted(set(after.get("starting", [])).difference(before.get("starting", [])))
     ]
     problems += [
         f"nothing is mounted on {path} any more"

@@ -216,7 +216,7 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
         "security": len(security),
         "security_packages": [f"{item['name']}={item['security']}" for item in security],
         "before": {
-            **{name: host[name] for name in ("boot_id", "kernel", "os", "kept_back", "warnings")},
+            **{name: host[name] for name in ("boot_id", "kernel", "os", "kept_back", "warnings", "starting")},
             "baseline": host["baseline"] if accepted or not kept else kept["baseline"],
         },
     }

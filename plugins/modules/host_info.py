@@ -98,6 +98,10 @@ host:
       description: Why the host must not be patched now, each with message, remedy and mendable (by recovering it).
       type: list
       elements: dict
+    starting:
+      description: Units that systemd has yet to start or stop.
+      type: list
+      elements: str
     needrestart:
       description: Whether needrestart is there, which finds the services that run replaced files.
       type: bool
@@ -113,9 +117,8 @@ host:
       type: float
     baseline:
       description:
-        - Its health, to compare with. C(failed_units), C(listeners) (TCP ports), C(starting) (units that systemd has
-          yet to start or stop), C(mounts) (mount points that hold data), C(containers) (how many Docker and Podman
-          run).
+        - Its health, to compare with. C(failed_units), C(listeners) (TCP ports), C(mounts) (mount points that hold
+          data) and C(containers) (how many Docker and Podman run).
       type: dict
     claim:
       description: The claim of the run the host belongs to, or null.
@@ -318,6 +321,7 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
             "expected": _expected(upgrades),
         },
         "unfit": unfit,
+        "starting": _host.queued_jobs(),
         "needrestart": bool(shutil.which("needrestart")),
         "warnings": _warnings(_host.modified_conffiles([item["name"] for item in upgrades if item["old"]])),
         "image": _image(),
@@ -325,7 +329,6 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
         "baseline": {
             "failed_units": _host.failed_units(),
             "listeners": sorted(ports),
-            "starting": _host.queued_jobs(),
             "mounts": _host.mounts(),
             "containers": _host.containers(),
         },

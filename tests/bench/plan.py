@@ -24,6 +24,7 @@ def assessment(number: int) -> dict:
         "upgrades": upgrades,
         "kept_back": [],
         "warnings": [],
+        "starting": [],
         "reboot": {"required": False, "reasons": [], "expected": ["dbus runs libexpat1"]},
         "unfit": [],
         "baseline": {"failed_units": [], "listeners": [22]},

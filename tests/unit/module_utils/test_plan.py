@@ -32,6 +32,7 @@ def host(**changes):
         "upgrades": [],
         "kept_back": [],
         "warnings": [],
+        "starting": [],
         "reboot": {"required": False, "reasons": [], "expected": []},
         "unfit": [],
         "baseline": {"failed_units": [], "listeners": [22]},
