@@ -91,7 +91,7 @@ def pending(apt_pkg, exclude: list) -> dict:
     """
     result = simulate(arguments("full", [], exclude))
     result["phased"] = dict.fromkeys(result["phased"])
-    if not result["upgrades"] and not result["phased"]:
+    if not result["upgrades"] and not result["phased"] and not exclude:
         return result
     apt_pkg.init()
     cache = apt_pkg.Cache(None)
@@ -100,6 +100,12 @@ def pending(apt_pkg, exclude: list) -> dict:
         name, _separator, architecture = full_name.partition(":")
         return cache[name, architecture] if architecture else cache[name]
 
+    # Asked for in its installed version, an excluded package is not even named among those that are kept back.
+    candidates = apt_pkg.DepCache(cache)
+    for package in cache.packages if exclude else ():
+        if package.name in exclude and package.current_ver and candidates.is_upgradable(package):
+            full_name = package.get_fullname(True)
+            result["kept_back"] += [full_name] if full_name not in result["kept_back"] else []
     records = apt_pkg.PackageRecords(cache)
     for name in result["phased"]:
         newest = known(name).version_list[0]

@@ -237,7 +237,7 @@ def _kept_back(found: dict, exclude: list) -> list:
     reasons = {name: "held" if name in held else "its dependencies do not allow it" for name in found["kept_back"]}
     for name, percentage in found["phased"].items():
         reasons[name] = f"phased{f', {percentage} %' if percentage else ''}: not this host's turn yet"
-    reasons |= {name: "excluded by patching_exclude_packages" for name in reasons if name in exclude}
+    reasons |= {name: "excluded by patching_exclude_packages" for name in reasons if name.partition(":")[0] in exclude}
     return [{"name": name, "why": reasons[name]} for name in sorted(reasons)]
 
 

@@ -314,6 +314,9 @@ def test_an_excluded_package_is_left_alone_and_the_policy_is_read(small, package
     played = run("patch", policy={"patching_hosts": "app1", "patching_exclude_packages": ["lab-roll"]})
     assert played.status == 0
     assert version("app1", "lab-roll") == "1.0"
+    assert played.report["hosts"]["app1"]["kept_back"] == [
+        {"name": "lab-roll", "why": "excluded by patching_exclude_packages"}
+    ]
     played = run("patch", policy={"patching_hosts": "app1", "patching_exclude_package": ["lab-roll"]})
     assert played.status != 0
     assert "Did you mean patching_exclude_packages?" in played.output
