@@ -142,12 +142,12 @@ func (d *datastore) add(name, peer string) (string, error) {
 		known = known || member.PeerURLs[0] == peer
 	}
 	if !known {
-		if _, err := client.MemberAdd(ctx, []string{peer}); err != nil {
+		// A learner, as with K3s: a voter that has not started yet would cost the first server its majority.
+		added, err := client.MemberAddAsLearner(ctx, []string{peer})
+		if err != nil {
 			return "", err
 		}
-		if list, err = client.MemberList(ctx); err != nil {
-			return "", err
-		}
+		list.Members = added.Members
 	}
 	parts := []string{}
 	for _, member := range list.Members {
@@ -164,6 +164,12 @@ func (d *datastore) markVoters(ctx context.Context, client *kubernetes.Clientset
 	server := d.member.Server
 	if uint64(server.MemberID()) != uint64(server.Leader()) {
 		return
+	}
+	for _, member := range server.Cluster().Members() {
+		if member.IsLearner {
+			// Refused until it has caught up.
+			_, _ = server.PromoteMember(ctx, uint64(member.ID))
+		}
 	}
 	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: "node-role.kubernetes.io/etcd=true"})
 	if err != nil {

@@ -65,7 +65,7 @@ func runServer() {
 	if err != nil {
 		fail(err)
 	}
-	admin.QPS = 50
+	admin.QPS, admin.Burst = 50, 100
 	client, err := kubernetes.NewForConfig(admin)
 	if err != nil {
 		fail(err)
