@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from . import _policy
+from . import _plan_k3s, _policy
 from ._claim import describe, expired
 from ._health import regressions
 from ._table import table
@@ -22,7 +22,7 @@ from ._table import table
 CONDUCTOR = "__patching_wave_"
 
 # How long a host takes, in seconds: rules of thumb for an estimate, and for how long a claim has to last.
-_SECONDS = {"recover": 60, "upgrade": 30, "reboot": 90, "prove": 15}
+_SECONDS = {"recover": 60, "upgrade": 30, "drain": 90, "reboot": 90, "prove": 15}
 _SECONDS_A_PACKAGE = 2
 _LEAST_CLAIM = 4 * 3600
 
@@ -32,7 +32,9 @@ def conductor(wave: int) -> str:
     return f"{CONDUCTOR}{wave}"
 
 
-def assessment(policy: Mapping, proxmox: Mapping, lists: Mapping, info: Mapping) -> dict:
+def assessment(
+    policy: Mapping, proxmox: Mapping, lists: Mapping, info: Mapping, cluster: Mapping | None = None
+) -> dict:
     """What is known about one host, from what was asked of it.
 
     :param policy: its ``patching_*`` values by their names without the prefix.
@@ -40,11 +42,12 @@ def assessment(policy: Mapping, proxmox: Mapping, lists: Mapping, info: Mapping)
         ``node``; None where it knows nothing. ``error`` says why Proxmox VE could not be asked.
     :param lists: the registered result of refreshing the package lists; empty where that was not tried.
     :param info: the registered result of ``host_info``.
+    :param cluster: the registered result of ``k3s_info`` on a K3s server.
     :returns: ``state`` (``ok``, ``off`` or ``refused``), ``reason`` and ``remedy`` of a refusal, ``policy``, ``host``,
-        ``node`` (of Proxmox VE).
+        ``node`` (of Proxmox VE), ``cluster`` (of K3s, None where no API answered on it).
     """
     known = {"policy": dict(policy), "host": dict(info.get("host") or {}), "reason": "", "remedy": ""}
-    known["node"] = proxmox.get("node")
+    known |= {"node": proxmox.get("node"), "cluster": (cluster or {}).get("cluster")}
     if proxmox.get("error"):
         return _refused(
             known,
@@ -85,6 +88,7 @@ def make_plan(
     now: datetime,
     mode: str = "patch",
     accepted: Collection = (),
+    peers: Mapping | None = None,
 ) -> dict:
     """Decide who is patched, in which wave and by which steps.
 
@@ -96,7 +100,9 @@ def make_plan(
     :param mode: ``patch``; ``reboot`` (no upgrade; ``patching_reboot: never`` does not count); ``recover`` (only hosts
         that a dead run left in the middle, and no upgrade).
     :param accepted: hosts whose health is to be taken as it is now, whatever an earlier run broke.
-    :returns: ``run``, ``owner``, ``mode``, ``policy`` (per run), ``deadline`` (see `_policy.deadline`),
+    :param peers: host that is not to be patched -> its `assessment`: other nodes of the K3s clusters.
+    :returns: ``run``, ``owner``, ``mode``, ``policy`` (per run), ``deadline`` (see `_policy.deadline`), ``k3s`` (see
+        `_plan_k3s.clusters`), ``dead`` (the dead runs),
         ``waves`` (lists of hosts), ``sizes`` (of Ansible's batches), ``totals`` (see `_totals`), ``claim_seconds``
         and ``hosts``.
     :raises PatchingError: a policy is wrong.
@@ -108,15 +114,21 @@ def make_plan(
         "policy": None,
         "host": {},
         "node": None,
+        "cluster": None,
     }
     known = {host: assessments[host] or missing for host in sorted(assessments)}
     policies = {host: known[host]["policy"] for host in known if known[host]["policy"]}
     for host, policy in policies.items():
         _policy.check(host, policy)
     policy = _policy.per_run(policies)
-    hosts = {host: _plan_host(entry, run, owner, dead_runs, mode, host in accepted) for host, entry in known.items()}
+    k3s = _plan_k3s.clusters(known, {host: entry for host, entry in (peers or {}).items() if entry}, dead_runs)
+    hosts = {}
+    for host, entry in known.items():
+        cluster = k3s["clusters"].get(k3s["of"].get(host))
+        hosts[host] = _plan_host(host, entry, run, owner, dead_runs, mode, host in accepted, cluster)
     _refuse_twins(hosts, known)
-    plan = {"run": run, "owner": dict(owner), "mode": mode, "policy": policy, "hosts": hosts}
+    plan = {"run": run, "owner": dict(owner), "mode": mode, "policy": policy, "hosts": hosts, "k3s": k3s}
+    plan["dead"] = sorted(filter(None, dead_runs))
     return _with_waves({**plan, "deadline": _policy.deadline(policy["until"], now)})
 
 
@@ -170,7 +182,16 @@ def _seconds(entry: Mapping) -> int:
     return sum(_SECONDS.get(step, 0) for step in steps) + _SECONDS_A_PACKAGE * entry["updates"]
 
 
-def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, mode: str, accepted: bool) -> dict:
+def _plan_host(
+    name: str,
+    known: Mapping,
+    run: str,
+    owner: Mapping,
+    dead_runs: Collection,
+    mode: str,
+    accepted: bool,
+    cluster: Mapping | None,
+) -> dict:
     """The plan of one host: a ``result`` where nothing is to be done to it, else its ``steps``."""
     host, policy = known["host"], known["policy"]
     entry = {"result": None, "reason": known["reason"], "remedy": known["remedy"], "steps": [], "takeover": []}
@@ -192,7 +213,7 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
         remedy = "mend it; or take the host as it is: -e patching_accept=HOST"
         return _refuse(entry, f"{'; '.join(worse)} (run {kept['run']} left it so)", remedy)
 
-    steps = _first_steps(left, kept, worse)
+    steps = _first_steps(left.get("run") if left else _plan_k3s.marked_by(name, cluster), kept, worse)
     if mode == "recover" and not steps:
         return {**entry, "result": "nothing to do"}
 
@@ -206,7 +227,11 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
     wanted = "if_required" if mode == "reboot" and policy["reboot"] == "never" else policy["reboot"]
     why = _reboot_why(wanted, host["reboot"], bool(upgrades))
     if why:
-        steps.append({"step": "reboot", "why": why})
+        steps += [*_plan_k3s.drain(name, cluster), {"step": "reboot", "why": why}]
+    problems = _plan_k3s.refusal(name, cluster, policy) if steps else []
+    if problems:
+        causes = "; ".join(each["message"] for each in problems)
+        return _refuse(entry, causes, "; ".join(each["remedy"] for each in problems))
 
     entry |= {
         "steps": steps,
@@ -217,7 +242,7 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
         "security_packages": [f"{item['name']}={item['security']}" for item in security],
         "before": {
             **{name: host[name] for name in ("boot_id", "kernel", "os", "kept_back", "warnings", "starting")},
-            "baseline": host["baseline"] if accepted or not kept else kept["baseline"],
+            "baseline": _plan_k3s.baseline(host["baseline"] if accepted or not kept else kept["baseline"], cluster),
         },
     }
     if steps:
@@ -228,11 +253,14 @@ def _plan_host(known: Mapping, run: str, owner: Mapping, dead_runs: Collection, 
     return {**entry, "result": "nothing to do"}
 
 
-def _first_steps(left: Mapping | None, kept: Mapping | None, worse: list) -> list:
-    """What earlier runs have left to do on a host, before anything else."""
+def _first_steps(left: str | None, kept: Mapping | None, worse: list) -> list:
+    """What earlier runs have left to do on a host, before anything else.
+
+    :param left: the run that left a claim on the host, or a mark on its K3s node.
+    """
     steps = []
     if left:
-        steps.append({"step": "recover", "why": f"left by run {left.get('run')}"})
+        steps.append({"step": "recover", "why": f"left by run {left}"})
     if worse:
         steps.append({"step": "accept", "why": "; ".join(worse)})
     elif kept and not left:
@@ -262,11 +290,14 @@ def _reboot_why(wanted: str, reboot: Mapping, upgrade: bool) -> str:
 def _waves(plan: Mapping) -> list:
     """Waves of hosts: lower rings first, never too many at once, never two that share a label of `apart`."""
     planned = [(int(entry["policy"]["ring"]), host) for host, entry in plan["hosts"].items() if entry["steps"]]
+    planned, blocks = _blocks(plan, planned)
     waves: list = []
     # The waves of this ring that have room: looking at the full ones again would take ages with 10,000 hosts.
     roomy: list = []
     last_ring = None
     for ring, host in sorted(planned):
+        while blocks and blocks[0][0] < ring:
+            waves += [[node] for node in blocks.pop(0)[1]]
         if ring != last_ring:
             roomy, last_ring = [], ring
         labels, node = set(plan["hosts"][host]["policy"]["apart"]), plan["hosts"][host]["node"]
@@ -282,7 +313,22 @@ def _waves(plan: Mapping) -> list:
         wave.append(host)
         if len(wave) >= plan["policy"]["wave_size"]:
             roomy.remove(wave)
-    return waves
+    return waves + [[node] for _ring, nodes in blocks for node in nodes]
+
+
+def _blocks(plan: Mapping, planned: list) -> tuple[list, list]:
+    """The planned hosts that are in no cluster; and each cluster's nodes in their order, by the lowest of their rings.
+
+    A cluster is one block: its nodes go alone, one after the other, after the plain hosts of that ring.
+    """
+    rings = dict((host, ring) for ring, host in planned)
+    of = plan["k3s"]["of"]
+    blocks = []
+    for cluster in plan["k3s"]["clusters"].values():
+        nodes = [host for host in cluster["order"] if host in rings]
+        if nodes:
+            blocks.append((min(rings[host] for host in nodes), nodes))
+    return [each for each in planned if each[1] not in of], sorted(blocks)
 
 
 def refuse(plan: Mapping, refusals: Mapping) -> dict:
@@ -326,13 +372,40 @@ def next_go(plan: Mapping, wave: int, records: Mapping, now: float) -> dict:
     :param now: seconds since the epoch.
     :returns: ``go``, the wave that may open next or 0; and ``stopped``, why none may.
     """
-    so_far = [host for members in plan["waves"][:wave] for host in members]
-    bad = [host for host in so_far if (records.get(host) or {"result": "lost"})["result"] in ("failed", "lost")]
+    bad, closed = _gone_wrong(plan, wave, records)
     if len(bad) > plan["policy"]["max_failures"]:
         return {"go": 0, "stopped": f"the roll stopped after {', '.join(bad)}"}
     if plan["deadline"] is not None and now >= plan["deadline"]:
         return {"go": 0, "stopped": f"no wave opens after {plan['policy']['until']} (patching_until)"}
-    return {"go": wave + 1, "stopped": ""}
+    go = wave + 1
+    while go <= len(plan["waves"]) and any(plan["k3s"]["of"].get(host) in closed for host in plan["waves"][go - 1]):
+        go += 1
+    return {"go": go, "stopped": ""}
+
+
+def _gone_wrong(plan: Mapping, wave: int, records: Mapping) -> tuple[list, set]:
+    """The hosts that failed or were lost in the waves so far, and the clusters that this has closed.
+
+    A failure closes its own K3s cluster, whatever is tolerated elsewhere: its later nodes have no record, and are not
+    lost.
+    """
+    of, bad, closed = plan["k3s"]["of"], [], set()
+    for host in (host for members in plan["waves"][:wave] for host in members):
+        if records.get(host) is None and of.get(host) in closed:
+            continue
+        if (records.get(host) or {"result": "lost"})["result"] in ("failed", "lost"):
+            bad.append(host)
+            closed |= {of[host]} if host in of else set()
+    return bad, closed
+
+
+def closed_clusters(plan: Mapping, records: Mapping) -> dict:
+    """host -> the node whose failure closed its cluster before it was its turn."""
+    of, culprits = plan["k3s"]["of"], {}
+    for host in (host for members in plan["waves"] for host in members if host in of):
+        if (records.get(host) or {"result": ""})["result"] in ("failed", "lost"):
+            culprits.setdefault(of[host], host)
+    return {host: culprits[of[host]] for host in plan["hosts"] if of.get(host) in culprits}
 
 
 def lines(plan: Mapping) -> list:

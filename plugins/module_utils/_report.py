@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ._plan import closed_clusters
 from ._table import table
 
 AMBER = ("reboot pending",)
@@ -44,9 +45,10 @@ def summarize(plan: Mapping, records: Mapping, stopped: str = "", unreleased: Ma
         (each with ``result``, ``reason``, ``remedy``, ``packages``, ``boot_id``,
         ``kernel``, ``seconds``) and ``counts`` by result.
     """
-    still = unreleased or {}
+    still, closed = unreleased or {}, closed_clusters(plan, records)
     hosts = {
-        host: _host(host, entry, records.get(host), stopped, still.get(host)) for host, entry in plan["hosts"].items()
+        host: _host(host, entry, records.get(host), _why_never(host, closed, stopped), still.get(host))
+        for host, entry in plan["hosts"].items()
     }
     counts: dict = {}
     for entry in hosts.values():
@@ -94,6 +96,12 @@ def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str, unrel
         "remedy": summary["remedy"].replace("HOST", host),
         "wanted": not unreleased and (summary["result"] not in AMBER or never),
     }
+
+
+def _why_never(host: str, closed: Mapping, stopped: str) -> str:
+    if host in closed and host != closed[host]:
+        return f"its cluster was closed after {closed[host]}"
+    return stopped
 
 
 def lines(summary: Mapping) -> list:

@@ -1,0 +1,143 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of K3s nodes: which clusters the hosts are, which nodes may not go, and what a drain will meet. Pure.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from . import _k3s
+from ._claim import expired
+
+# At the plan nobody is asked whether he is at rest: the gate before the upgrade asks, and before the drain again.
+_AT_REST = {"upgrade": False, "daily_run": False, "shutdown": None}
+# What a person should know of the pods that go.
+_FORECAST = {
+    "bare": "no controller makes these anew, so they block the drain",
+    "only": "the only one of its workload",
+    "job": "a job's, begun anew",
+    "empty_dir": "loses its emptyDir",
+    "local": "its data is on this node only",
+    "homeless": "no other node has room",
+}
+# On a node that is drained pods come and go with their ports; these are the machine's and K3s's own.
+_PORTS = {22, 2379, 2380, 6443, 6444, 10250, 9345}
+
+
+def clusters(known: Mapping, peers: Mapping, dead_runs: Collection) -> dict:
+    """What the hosts and their peers say of their clusters.
+
+    :param known: host of the run -> its assessment (see `_plan.assessment`).
+    :param peers: host outside of the run -> the same: other nodes of these clusters.
+    :param dead_runs: ids of runs that are over; the marks that they left stop nobody but their own node's drain.
+    :returns: ``clusters`` (id -> as `_k3s.topology` has it, with ``health`` (None where no API answered), ``baseline``
+        and ``marked``: host -> run) and ``of`` (host -> id), for clusters with a host of the run.
+    """
+    everybody = {**peers, **known}
+    facts = {host: (entry["host"] or {}).get("k3s") for host, entry in everybody.items()}
+    healths = {host: entry.get("cluster") for host, entry in everybody.items()}
+    found = _k3s.topology(facts, healths)
+    of = {host: name for host, name in found["of"].items()}
+    wanted = {of[host] for host in known if host in of}
+    result = {}
+    for name in sorted(wanted):
+        cluster = found["clusters"][name]
+        health = healths.get(cluster["delegate"]) if cluster["delegate"] else None
+        live = _live_runs(everybody, cluster, dead_runs)
+        marked = {}
+        for host, node in cluster["nodes"].items():
+            mark = health["nodes"][node]["mark"] if health else None
+            if mark and mark["run"] not in live:
+                marked[host] = mark["run"]
+        order = [*(host for host in cluster["order"] if host in marked), *cluster["order"]]
+        result[name] = {
+            **cluster,
+            "order": list(dict.fromkeys(order)),
+            "marked": marked,
+            "health": _without_marks(health, marked.values()),
+            "baseline": {key: health.get(key) for key in ("workloads", "longhorn")} if health else {},
+        }
+    return {"clusters": result, "of": {host: name for host, name in of.items() if name in wanted}}
+
+
+def _live_runs(everybody: Mapping, cluster: Mapping, dead_runs: Collection) -> set:
+    """Runs that have a claim on a node of the cluster and may be alive."""
+    live = set()
+    for host in cluster["order"]:
+        told = everybody[host]["host"] or {}
+        claim = told.get("claim")
+        if claim and not expired(claim, told["clock"]) and claim.get("run") not in dead_runs:
+            live.add(claim.get("run"))
+    return live
+
+
+def _without_marks(health: Mapping | None, runs: Collection) -> dict | None:
+    if health is None:
+        return None
+    nodes = {
+        name: {**state, "mark": None} if state["mark"] and state["mark"]["run"] in runs else state
+        for name, state in health["nodes"].items()
+    }
+    return {**health, "nodes": nodes}
+
+
+def marked_by(host: str, cluster: Mapping | None) -> str | None:
+    """The dead run that has left its mark on the node of this host."""
+    return cluster["marked"].get(host) if cluster else None
+
+
+def refusal(host: str, cluster: Mapping | None, policy: Mapping) -> list:
+    """Why this node must not be touched now; see `_k3s.gate`.
+
+    :param cluster: of `clusters`; None for a host that is in none.
+    :param policy: ``k3s_kured``, ``k3s_api_outage`` and ``k3s_foreign_nodes``.
+    """
+    if cluster is None:
+        return []
+    if cluster["problems"] or host not in cluster["nodes"]:
+        return cluster["problems"] or [_k3s.problem("no node of the API is this host", "k3s kubectl get nodes -o wide")]
+    rest = dict.fromkeys(cluster["order"], _AT_REST)
+    return _k3s.gate(
+        cluster["nodes"][host],
+        cluster,
+        cluster["health"],
+        rest,
+        (),
+        policy.get("k3s_kured", "refuse"),
+        policy.get("k3s_api_outage", "announce"),
+        policy.get("k3s_foreign_nodes", "refuse"),
+    )
+
+
+def drain(host: str, cluster: Mapping | None) -> list:
+    """The step before the reboot of a node, none for a plain host."""
+    return [{"step": "drain", "why": _drain_why(host, cluster)}] if cluster else []
+
+
+def _drain_why(host: str, cluster: Mapping) -> str:
+    node = cluster["nodes"].get(host)
+    if cluster["lone"]:
+        return "a lone node is not drained: all that runs on it is away meanwhile"
+    forecast = ((cluster["health"] or {}).get("forecast") or {}).get(node) or {}
+    told = [f"{forecast.get('moving', 0)} pods move"]
+    for each in forecast.get("no_disruption", ()):
+        told.append(f"PodDisruptionBudget {each['budget']} allows no disruption of {', '.join(each['pods'])}")
+    for each in forecast.get("two_budgets", ()):
+        told.append(f"{each['pod']} is under two PodDisruptionBudgets, {' and '.join(each['budgets'])}")
+    for name, words in _FORECAST.items():
+        if forecast.get(name):
+            told.append(f"{words}: {', '.join(forecast[name])}")
+    if _k3s.outage(cluster, cluster["health"], node):
+        told.append("the API is away meanwhile")
+    return "; ".join(told)
+
+
+def baseline(before: Mapping, cluster: Mapping | None) -> dict:
+    """The health that counts after the run: of a node that may be drained its units, and the ports of sshd and K3s."""
+    if cluster is None:
+        return dict(before)
+    return {**before, "listeners": [port for port in before["listeners"] if port in _PORTS], "containers": 0}
