@@ -37,6 +37,11 @@ def k3s_volumes_settled(baseline: Mapping, cluster: Mapping) -> list:
     return _k3s.volumes_settled(baseline.get("longhorn"), cluster.get("longhorn"))
 
 
+def k3s_nodes(assessments: Mapping) -> list:
+    """The hosts that are K3s nodes; see k3s_nodes.yml."""
+    return [host for host, known in assessments.items() if ((known or {}).get("host") or {}).get("k3s")]
+
+
 class FilterModule:
     """What Ansible looks for."""
 
@@ -44,6 +49,7 @@ class FilterModule:
         """Names under homelab.patching."""
         return {
             "k3s_gate": k3s_gate,
+            "k3s_nodes": k3s_nodes,
             "k3s_progress": _k3s.progress,
             "k3s_recover": _k3s.recover,
             "k3s_settled": k3s_settled,

@@ -65,16 +65,22 @@ def _check_tasks(tasks: Iterable) -> None:
 
 
 def plan(
-    assessments: Mapping, mode: str = "patch", takeover: str | None = None, accept: str | Sequence | None = None
+    assessments: Mapping,
+    mode: str = "patch",
+    takeover: str | None = None,
+    accept: str | Sequence | None = None,
+    peers: Mapping | None = None,
 ) -> dict:
     """A new run's plan; see plan.yml."""
-    claims = [((known or {}).get("host") or {}).get("claim") for known in assessments.values()]
+    everybody = [*assessments.values(), *(peers or {}).values()]
+    claims = [((known or {}).get("host") or {}).get("claim") for known in everybody]
     dead = {claim["run"] for claim in claims if claim and _run.is_dead(claim.get("owner") or {})}
     try:
         _check_hooks(assessments)
         accepted = accept.replace(",", " ").split() if isinstance(accept, str) else list(accept or [])
         now = datetime.now().astimezone()
-        made = _plan.make_plan(_run.new_id(), _run.identity(), assessments, dead | {takeover}, now, mode, accepted)
+        identity = _run.identity()
+        made = _plan.make_plan(_run.new_id(), identity, assessments, dead | {takeover}, now, mode, accepted, peers)
     except PatchingError as exc:
         raise AnsibleFilterError(str(exc)) from exc
     return {**made, "lines": _plan.lines(made)}
@@ -102,6 +108,7 @@ class FilterModule:
             "assessment": _plan.assessment,
             "plan": plan,
             "refuse": refuse,
+            "held": _plan.held,
             "roll": _plan.roll,
             "may_open": _plan.may_open,
             "next_go": _plan.next_go,

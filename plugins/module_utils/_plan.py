@@ -354,6 +354,19 @@ def roll(plan: Mapping) -> list:
     return order
 
 
+def held(plan: Mapping) -> list:
+    """Nodes that are not in the roll, and belong to the clusters of those that are: they are claimed as well."""
+    planned = {host for members in plan.get("waves", ()) for host in members}
+    clusters = plan["k3s"]["clusters"].values() if planned else ()
+    return [
+        host
+        for cluster in clusters
+        if planned & set(cluster["order"])
+        for host in cluster["order"]
+        if host not in planned
+    ]
+
+
 def may_open(plan: Mapping, wave: int, batch: Collection, go: int) -> bool:
     """May this wave open? Only if it is what was planned and the conductor before it has said so.
 

@@ -123,6 +123,9 @@ host:
     claim:
       description: The claim of the run the host belongs to, or null.
       type: dict
+    k3s:
+      description: What it knows of its K3s, as C(local) of M(homelab.patching.k3s_info), or null.
+      type: dict
     clock:
       description: The host's clock, in seconds since the epoch.
       type: float
@@ -135,7 +138,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ..module_utils import _claims, _host, _upgrade
+from ..module_utils import _claims, _host, _k3s_local, _upgrade
 from ..module_utils._apt import space_needed
 from ..module_utils._errors import PatchingError
 from ..module_utils._health import listeners
@@ -154,8 +157,6 @@ except ImportError:
     apt_pkg = None
 
 _CLOCK_SECONDS = 300
-# Every node of a K3s cluster has it.
-_K3S = "/var/lib/rancher/k3s/agent"
 # For /boot, where no kernel is there to be measured.
 _KERNEL_BYTES = 100_000_000
 
@@ -184,11 +185,6 @@ def _unfit(clock: float | None) -> list:
 
     if shutil.which("pveversion"):
         problem("this is a Proxmox VE host, not a guest", "leave it out: tag it nopatch, or -e 'patching_hosts=...'")
-    if Path(_K3S).is_dir():
-        problem(
-            "it is a K3s node, and the run does not drain nodes yet",
-            "drain, patch and uncordon it by hand; leave it out: tag it nopatch, or -e 'patching_hosts=...'",
-        )
     audit = _host.run(["dpkg", "--audit"]).stdout.strip()
     if audit:
         problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "on the host: dpkg --configure -a", mendable=True)
@@ -262,10 +258,15 @@ def _warnings(conffiles: list) -> list:
     holder = _host.lock_holder()
     if holder:
         warnings.append(f"dpkg is locked by {holder}: the run waits for it")
-    shown = _host.run(["apt-config", "dump", "--format=%v%n", "Unattended-Upgrade::Automatic-Reboot"]).stdout.strip()
-    if shown in ("true", "1", "yes", "on"):
+    if _automatic_reboot():
         warnings.append("Unattended-Upgrade::Automatic-Reboot is on: the daily updates may reboot it on any day")
     return warnings
+
+
+def _automatic_reboot() -> bool:
+    """May unattended-upgrades reboot the host by itself?"""
+    shown = _host.run(["apt-config", "dump", "--format=%v%n", "Unattended-Upgrade::Automatic-Reboot"])
+    return shown.stdout.strip() in ("true", "1", "yes", "on")
 
 
 def _image() -> dict:
@@ -303,6 +304,16 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
         )
 
     unfit += _no_room(upgrades)
+    k3s = _k3s_local.facts()
+    unfit += [{**each, "mendable": False} for each in (k3s or {"problems": []})["problems"]]
+    if k3s and _automatic_reboot():
+        unfit.append(
+            {
+                "message": "it is a K3s node, and Unattended-Upgrade::Automatic-Reboot is on: it would go undrained",
+                "remedy": "put the daily policy of this collection in force: ansible-playbook homelab.patching.policy",
+                "mendable": False,
+            }
+        )
 
     kernel, reasons = _reboot_required()
     now = time.time()
@@ -334,6 +345,7 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
         },
         "kept_baseline": _host.read_json(_claims.BASELINE),
         "claim": _claims.read(),
+        "k3s": k3s,
         "clock": now,
     }
 
