@@ -1,0 +1,178 @@
+"""K3s clusters on the lab's hosts: what an admin would install, and kubectl from outside of the collection."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from tests.support import ask, lab, lab_env
+
+UNIT = """[Unit]
+After=network-online.target
+
+[Service]
+Type=notify
+KillMode=process
+Restart=always
+RestartSec=2
+TimeoutStartSec=0
+ExecStart=/usr/local/bin/k3s {role}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def binary() -> Path | None:
+    """K3S_BINARY, else the stand-in that the lab has built; None where there is neither."""
+    if os.environ.get("K3S_BINARY"):
+        return Path(os.environ["K3S_BINARY"])
+    cached = sorted(Path("/var/cache/homelab-patching-lab").glob("k3s*/k3s"), key=lambda path: path.stat().st_mtime)
+    return cached[-1] if cached else None
+
+
+class Cluster:
+    """A cluster on hosts of the lab. Node names are not the hosts' names, on purpose."""
+
+    def __init__(self, servers: list[str], agents: list[str], etcd: bool) -> None:
+        self.servers, self.agents = servers, agents
+        self.hosts = [*servers, *agents]
+        addresses = {host["name"]: host["address"] for host in json.loads(lab("status", "--json"))["hosts"]}
+        first = f"https://{addresses[servers[0]]}:6443"
+        for host in self.hosts:
+            role = "server" if host in servers else "agent"
+            config = {"node-ip": addresses[host], "token": "secret", "node-name": self.node(host)}
+            if host != servers[0]:
+                config["server"] = first
+            elif etcd:
+                config["cluster-init"] = True
+            self._install(host, role, config, addresses[host])
+            if host in servers:
+                self.until_ready(self.hosts[: self.hosts.index(host) + 1])
+        self.until_ready(self.hosts)
+
+    @staticmethod
+    def node(host: str) -> str:
+        """The name of a host's node."""
+        return f"node-{host}.lab.example"
+
+    @staticmethod
+    def _install(host: str, role: str, config: dict, address: str) -> None:
+        env = lab_env()
+        login = [
+            *("-i", env["ANSIBLE_PRIVATE_KEY_FILE"], *env["ANSIBLE_SSH_COMMON_ARGS"].split()),
+            f"{env['ANSIBLE_REMOTE_USER']}@{address}",
+        ]
+        with binary().open("rb") as stream:
+            subprocess.run(["ssh", *login, "cat > /tmp/k3s"], stdin=stream, check=True, capture_output=True)
+        unit = "k3s" if role == "server" else "k3s-agent"
+        ask(
+            host,
+            "install -m 755 /tmp/k3s /usr/local/bin/k3s && rm /tmp/k3s && mkdir -p /etc/rancher/k3s &&"
+            f" echo '{json.dumps(config)}' > /etc/rancher/k3s/config.yaml &&"
+            f" echo '{UNIT.format(role=role)}' > /etc/systemd/system/{unit}.service &&"
+            f" systemctl daemon-reload && systemctl enable -q --now --no-block {unit}",
+        )
+
+    def kubectl(self, *words: str, check: bool = True) -> str:
+        """kubectl of an admin, on the first server that answers."""
+        for host in self.servers:
+            told = lab("shell", host, "/usr/local/bin/k3s", "kubectl", "--request-timeout=10s", *words, check=False)
+            if told or not check:
+                return told
+        return lab("shell", self.servers[0], "/usr/local/bin/k3s", "kubectl", *words, check=check)
+
+    def nodes(self) -> dict[str, dict]:
+        """Node -> ``ready``, ``unschedulable``, ``boot_id`` and our ``marks``; empty without an answer."""
+        try:
+            items = json.loads(self.kubectl("get", "nodes", "-o", "json", check=False))["items"]
+        except ValueError:
+            return {}
+        return {
+            node["metadata"]["name"]: {
+                "ready": any(
+                    each["type"] == "Ready" and each["status"] == "True" for each in node["status"]["conditions"]
+                ),
+                "unschedulable": bool(node["spec"].get("unschedulable")),
+                "boot_id": node["status"]["nodeInfo"]["bootID"],
+                "marks": {
+                    name: value
+                    for name, value in node["metadata"].get("annotations", {}).items()
+                    if name.startswith("homelab-patching/")
+                },
+            }
+            for node in items
+        }
+
+    def until_ready(self, hosts: list[str], seconds: float = 120) -> None:
+        """Wait until the nodes of these hosts are Ready."""
+        end = time.monotonic() + seconds
+        while True:
+            nodes = self.nodes()
+            if all(nodes.get(self.node(host), {"ready": False})["ready"] for host in hosts):
+                return
+            assert time.monotonic() < end, f"not Ready: {nodes}"
+            time.sleep(1)
+
+    def apply(self, thing: dict) -> None:
+        """kubectl apply."""
+        ask(self.servers[0], f"echo '{json.dumps(thing)}' | /usr/local/bin/k3s kubectl apply -f -")
+
+    def deploy(self, name: str, replicas: int, minimum: int | None = None, node: str = "") -> None:
+        """A Deployment, with a PodDisruptionBudget where `minimum` is given; waits until its pods are ready."""
+        labels = {"app": name}
+        pod: dict = {"terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "image": "any"}]}
+        if node:
+            pod["nodeSelector"] = {"kubernetes.io/hostname": node}
+        spec = {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        }
+        self.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec})
+        if minimum is not None:
+            budget = {"minAvailable": minimum, "selector": {"matchLabels": labels}}
+            thing = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name}}
+            self.apply({**thing, "spec": budget})
+        end = time.monotonic() + 60
+        while self.ready(name) != replicas:
+            assert time.monotonic() < end, f"{name} is not ready"
+            time.sleep(0.5)
+
+    def ready(self, name: str) -> int | None:
+        """How many pods of a Deployment are ready; None: no answer."""
+        told = self.kubectl("get", "deployment", name, "-o", "jsonpath={.status.readyReplicas}-", check=False).strip()
+        return int(told.rstrip("-") or 0) if told.endswith("-") else None
+
+
+class Watcher:
+    """Samples a cluster all the time, from outside: what was out at once, and how many of a Deployment were ready."""
+
+    def __init__(self, cluster: Cluster, deployment: str) -> None:
+        self.cluster, self.deployment = cluster, deployment
+        self.out: list[set[str]] = []
+        self.ready: list[int] = []
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._end.wait(0.5):
+            nodes = self.cluster.nodes()
+            if nodes:
+                gone = {name for name, node in nodes.items() if node["unschedulable"] or not node["ready"]}
+                self.out.append(gone)
+            ready = self.cluster.ready(self.deployment)
+            if ready is not None:
+                self.ready.append(ready)
