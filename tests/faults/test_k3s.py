@@ -1,45 +1,216 @@
 """The monthly run on K3s nodes: drained, rebooted, proved and given back, one at a time. Asked of API and machines."""
 
+from itertools import count
+
 import pytest
 
 from tests.faults.clusters import Cluster, Watcher, binary
-from tests.faults.test_failures import package, results, small  # noqa: F401 - fixtures
-from tests.support import ask, state
+from tests.faults.conftest import ONLY_THE_LAB, at
+from tests.faults.test_failures import results, version
+from tests.support import ask, lab, state
 
 pytestmark = pytest.mark.skipif(
     binary() is None, reason="no K3s: build the stand-in with tools/standin, or name a binary: K3S_BINARY=/path/k3s"
 )
+# The order of the run: agents, then the server; before them the plain host.
 SERVER, AGENTS, PLAIN = "app1", ["db1", "web1"], "app2"
-ALL = {"patching_hosts": f"{SERVER}:{':'.join(AGENTS)}:{PLAIN}"}
+NODES = [*AGENTS, SERVER]
+EVERYBODY = [*NODES, PLAIN]
+NAMES = (f"lab-node-{number}" for number in count(1))
 
 
-def test_a_cluster_with_one_server(small, package, run):  # noqa: F811
-    hosts = [SERVER, *AGENTS, PLAIN]
-    small(*hosts)
+def clean(hosts):
+    """Put hosts back, with nothing pending."""
+    for host in hosts:
+        lab("heal", host, check=False)
+    lab("reset", *hosts)
+    for host in hosts:
+        ask(host, ONLY_THE_LAB)
+        ask(host, "apt-get -yqq -o Dpkg::Options::=--force-confold dist-upgrade && rm -f /run/reboot-required*")
+
+
+@pytest.fixture(scope="module")
+def one(machines):
+    """A server with sqlite and two agents, and a Deployment of three that can spare one."""
+    clean(EVERYBODY)
     cluster = Cluster([SERVER], AGENTS, etcd=False)
     cluster.deploy("web", 3, minimum=2)
-    package("lab-roll", *hosts, new=("--postinst", "touch /run/reboot-required"))
-    before = {host: state(host).boot_id for host in hosts}
-    with Watcher(cluster, "web") as watcher:
-        played = run("patch", policy=ALL)
-    assert played.status == 0
-    assert results(played) == dict.fromkeys(sorted(hosts), "patched")
+    return cluster
+
+
+@pytest.fixture
+def pending(machines):
+    """Makes an update pending on hosts; its name."""
+    names = []
+
+    def publish(*hosts, reboot=True):
+        name = next(NAMES)
+        names.append(name)
+        lab("publish", name, "1.0")
+        for host in hosts:
+            ask(host, f"apt-get update -qq && apt-get install -yqq {name}")
+        lab("publish", name, "2.0", *(("--postinst", "touch /run/reboot-required") if reboot else ()))
+        return name
+
+    yield publish
+    for name in names:
+        lab("unpublish", name)
+
+
+def policy(*hosts, **more):
+    return {"patching_hosts": ":".join(hosts), **more}
+
+
+def whole(cluster, *hosts):
+    """Nothing of a run is left on these nodes, and the API sees the boot that they are in."""
     nodes = cluster.nodes()
     for host in hosts:
-        now = state(host)
-        assert now.boot_id != before[host]
+        node, now = nodes[cluster.node(host)], state(host)
+        assert node["ready"] and not node["unschedulable"] and not node["marks"]
+        assert node["boot_id"] == now.boot_id
         assert now.leftovers == []
-        if host != PLAIN:
-            node = nodes[cluster.node(host)]
-            assert node["ready"] and not node["unschedulable"] and not node["marks"]
-            assert node["boot_id"] == now.boot_id
-    assert {name for gone in watcher.out for name in gone} == {cluster.node(host) for host in hosts if host != PLAIN}
+    return True
+
+
+def test_a_roll_over_a_cluster_with_one_server(one, pending, run):
+    pending(*EVERYBODY)
+    before = {host: state(host).boot_id for host in EVERYBODY}
+    with Watcher(one, "web") as watcher:
+        played = run("patch", policy=policy(*EVERYBODY))
+    assert played.status == 0
+    assert results(played) == dict.fromkeys(sorted(EVERYBODY), "patched")
+    assert all(state(host).boot_id != before[host] for host in EVERYBODY)
+    assert whole(one, *NODES)
+    # One at a time, each of them once, and the Deployment kept what its budget asks for.
+    assert {name for gone in watcher.out for name in gone} == {one.node(host) for host in NODES}
     assert max(len(gone) for gone in watcher.out) == 1
     assert min(watcher.ready) >= 2
-    # Nothing to do: no node is touched.
+
+
+def test_a_node_without_a_reboot_is_not_drained_and_one_with_nothing_to_do_not_touched(one, pending, run):
+    name = pending(AGENTS[0], reboot=False)
+    with Watcher(one, "web") as watcher:
+        played = run("patch", policy=policy(*EVERYBODY))
+    assert played.status == 0
+    assert results(played) == {**dict.fromkeys(EVERYBODY, "nothing to do"), AGENTS[0]: "patched"}
+    assert version(AGENTS[0], name) == "2.0"
+    assert watcher.out and not any(watcher.out)
+    assert whole(one, *NODES)
+
+
+def test_a_budget_that_allows_nothing_fails_or_skips_and_is_named(one, pending, run):
+    first, second = AGENTS
+    one.deploy("stuck", 1, minimum=1, node=one.node(first))
+    try:
+        pending(first, second, PLAIN)
+        before = state(first).boot_id
+        more = {"patching_k3s_drain_timeout": 5, "patching_max_failures": 5}
+        played = run("patch", policy=policy(*EVERYBODY, **more))
+        assert played.status != 0
+        # Its cluster is closed, whatever is tolerated; a plain host is not in it.
+        assert results(played) == {
+            **{first: "failed", second: "not attempted", SERVER: "nothing to do", PLAIN: "patched"}
+        }
+        assert "PodDisruptionBudget default/stuck" in played.report["hosts"][first]["reason"]
+        assert played.report["hosts"][second]["reason"] == f"its cluster was closed after {first}"
+        assert state(first).boot_id == before
+        assert whole(one, *NODES)
+        played = run("patch", policy=policy(*EVERYBODY, **more, patching_k3s_on_blocked="skip"))
+        assert played.status != 0
+        assert results(played) == {
+            **{first: "reboot pending", second: "patched", SERVER: "nothing to do", PLAIN: "nothing to do"}
+        }
+        assert "default/stuck" in played.report["hosts"][first]["reason"]
+        assert state(first).boot_id == before
+        assert whole(one, *NODES)
+    finally:
+        one.kubectl("delete", "deployment,pdb", "stuck")
+    assert results(run("patch", policy=policy(*EVERYBODY)))[first] == "patched"
+
+
+def test_the_cordon_of_an_admin_stays(one, pending, run):
+    node = one.node(AGENTS[0])
+    pending(AGENTS[0])
+    one.kubectl("cordon", node)
+    before = state(AGENTS[0]).boot_id
+    try:
+        assert run("patch", policy=policy(*NODES)).status == 0
+        assert state(AGENTS[0]).boot_id != before
+        assert one.nodes()[node]["unschedulable"] and not one.nodes()[node]["marks"]
+    finally:
+        one.kubectl("uncordon", node)
+    assert whole(one, *NODES)
+
+
+@pytest.mark.parametrize("healer", ["patch", "recover"])
+def test_killed_between_drain_and_reboot(one, pending, run, healer):
+    host, other = AGENTS
+    name = pending(host)
+    kill = {"host": host, "task": "patch_reboot : Reboot", "run": ["sh", "-c", "kill -9 $PPID"]}
+    # Only a part of the cluster is in the run: all of it is claimed.
+    assert run("patch", policy=policy(host), moments=[kill]).status == -9
+    assert one.nodes()[one.node(host)]["unschedulable"]
+    assert state(host).leftovers and state(other).leftovers and state(SERVER).leftovers
+    healed = run(healer, policy=policy(*NODES))
+    assert healed.status == 0
+    assert "left by run" in healed.output
+    assert version(host, name) == "2.0"
+    assert not state(host).wants_reboot
+    assert whole(one, *NODES)
+
+
+def test_a_node_that_comes_back_without_its_kubelet_stays_cordoned_and_closes_its_cluster(one, pending, run):
+    first, second = AGENTS
+    pending(first, second, PLAIN)
+    before = state(second).boot_id
+    more = {"patching_k3s_node_timeout": 15, "patching_max_failures": 5}
+    broken = at(first, "patch_reboot : Reboot", "shell", first, "systemctl", "disable", "-q", "k3s-agent")
+    played = run("patch", policy=policy(*EVERYBODY, **more), moments=[broken])
+    assert played.status != 0
+    assert results(played) == {**{first: "failed", second: "not attempted", SERVER: "nothing to do", PLAIN: "patched"}}
+    assert one.nodes()[one.node(first)]["unschedulable"]
+    assert state(second).boot_id == before
+    # Not mended: nobody else of the cluster is touched.
+    assert results(run("patch", policy=policy(*EVERYBODY, **more)))[second] == "refused"
+    ask(first, "systemctl enable -q --now --no-block k3s-agent")
+    one.until_ready(NODES)
+    healed = run("patch", policy=policy(*EVERYBODY))
+    assert healed.status == 0
+    assert whole(one, *NODES)
+
+
+def test_an_api_that_does_not_answer_refuses_its_cluster_and_no_other(one, pending, run):
+    name = pending(*EVERYBODY)
+    ask(SERVER, "systemctl stop k3s; pkill -x k3s || true")
+    try:
+        played = run("patch", policy=policy(*EVERYBODY))
+    finally:
+        ask(SERVER, "systemctl start --no-block k3s")
+    assert played.status != 0
+    assert results(played) == {**dict.fromkeys(NODES, "refused"), PLAIN: "patched"}
+    assert "the API answers on none of app1" in played.report["hosts"][SERVER]["reason"]
+    assert version(AGENTS[0], name) == "1.0"
+    one.until_ready(NODES)
+    assert run("patch", policy=policy(*EVERYBODY)).status == 0
+
+
+def test_a_roll_over_three_servers_with_etcd_and_two_agents(machines, pending, run):
+    servers, agents = ["app1", "db1", "web1"], ["app2", "app3"]
+    hosts = [*servers, *agents]
+    clean(hosts)
+    cluster = Cluster(servers, agents, etcd=True)
+    cluster.deploy("web", 3, minimum=2)
+    pending(*hosts)
     with Watcher(cluster, "web") as watcher:
-        again = run("patch", policy=ALL)
-    assert again.status == 0
-    assert set(results(again).values()) == {"nothing to do"}
-    assert not any(watcher.out)
-    assert ask(SERVER, "ls /usr/local/bin/k3s")
+        played = run("patch", policy=policy(*hosts))
+    assert played.status == 0
+    assert results(played) == dict.fromkeys(sorted(hosts), "patched")
+    assert whole(cluster, *hosts)
+    assert {name for gone in watcher.out for name in gone} == {cluster.node(host) for host in hosts}
+    assert max(len(gone) for gone in watcher.out) == 1
+    assert min(watcher.ready) >= 2
+    # Agents first, then the servers.
+    order = [name for gone in watcher.out for name in gone]
+    assert max(order.index(cluster.node(host)) for host in agents) < min(
+        order.index(cluster.node(host)) for host in servers
+    )
