@@ -33,7 +33,11 @@ REFUSED = {
     ),
     "a shutdown is scheduled": ("shutdown -r +60", "a reboot is scheduled", "shutdown -c"),
     "it is a hypervisor": ("ln -s /bin/true /usr/bin/pveversion", "this is a Proxmox VE host", "nopatch"),
-    "it is a K3s node": ("mkdir -p /var/lib/rancher/k3s/agent", "it is a K3s node", "nopatch"),
+    "its K3s is installed in another way": (
+        "mkdir -p /var/lib/rancher/k3s/agent",
+        "and no k3s.service or k3s-agent.service",
+        "nopatch",
+    ),
     "dependencies are broken": (
         "dpkg --force-depends --remove libmodule-find-perl",
         "apt-get cannot work out an upgrade",
