@@ -10,7 +10,8 @@ from tests.faults.test_failures import results, version
 from tests.support import ask, lab, state
 
 pytestmark = pytest.mark.skipif(
-    binary() is None, reason="no K3s: build the stand-in with tools/standin, or name a binary: K3S_BINARY=/path/k3s"
+    binary() is None,
+    reason="no K3s: build the stand-in with tools/standin (needs Go), or name a binary: K3S_BINARY=/path/k3s",
 )
 # The order of the run: agents, then the server; before them the plain host.
 SERVER, AGENTS, PLAIN = "app1", ["db1", "web1"], "app2"

@@ -2,21 +2,22 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 
+from tests.faults.clusters import binary
 from tests.k3s import boxes
 
 RUN = "20261123T030000Z-mine"
 
 
 def _binary() -> str:
-    given = os.environ.get("K3S_STANDIN")
-    cached = sorted(Path("/var/cache/homelab-patching-lab").glob("k3s*/k3s"), key=lambda path: path.stat().st_mtime)
-    if not given and not cached:
-        pytest.fail("there is no stand-in for K3s yet; tools/standin builds it, or name it: K3S_STANDIN=/path")
-    return given or str(cached[-1])
+    found = binary()
+    if found is None:
+        pytest.skip("no K3s: build the stand-in with tools/standin (needs Go), or name a binary: K3S_BINARY=/path/k3s")
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces want root: run make test as root")
+    return str(found)
 
 
 @pytest.fixture(scope="session")
