@@ -121,11 +121,22 @@ def make_plan(
     for host, policy in policies.items():
         _policy.check(host, policy)
     policy = _policy.per_run(policies)
-    k3s = _plan_k3s.clusters(known, {host: entry for host, entry in (peers or {}).items() if entry}, dead_runs)
-    hosts = {}
-    for host, entry in known.items():
-        cluster = k3s["clusters"].get(k3s["of"].get(host))
-        hosts[host] = _plan_host(host, entry, run, owner, dead_runs, mode, host in accepted, cluster)
+    others = {host: entry for host, entry in (peers or {}).items() if entry}
+
+    def planned(k3s: Mapping) -> dict:
+        clusters = {host: k3s["clusters"].get(k3s["of"].get(host)) for host in known}
+        return {
+            host: _plan_host(host, entry, run, owner, dead_runs, mode, host in accepted, clusters[host])
+            for host, entry in known.items()
+        }
+
+    k3s = _plan_k3s.clusters(known, others, dead_runs)
+    hosts = planned(k3s)
+    marked = {host for cluster in k3s["clusters"].values() for host in cluster["marked"]}
+    stuck = {host for host in marked if not hosts.get(host, {"steps": []})["steps"]}
+    if stuck:
+        k3s = _plan_k3s.clusters(known, others, dead_runs, stuck)
+        hosts = planned(k3s)
     _refuse_twins(hosts, known)
     plan = {"run": run, "owner": dict(owner), "mode": mode, "policy": policy, "hosts": hosts, "k3s": k3s}
     plan["dead"] = sorted(filter(None, dead_runs))

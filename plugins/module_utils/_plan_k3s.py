@@ -28,12 +28,13 @@ _FORECAST = {
 _PORTS = {22, 2379, 2380, 6443, 6444, 10250, 9345}
 
 
-def clusters(known: Mapping, peers: Mapping, dead_runs: Collection) -> dict:
+def clusters(known: Mapping, peers: Mapping, dead_runs: Collection, stuck: Collection = ()) -> dict:
     """What the hosts and their peers say of their clusters.
 
     :param known: host of the run -> its assessment (see `_plan.assessment`).
     :param peers: host outside of the run -> the same: other nodes of these clusters.
-    :param dead_runs: ids of runs that are over; the marks that they left stop nobody but their own node's drain.
+    :param dead_runs: ids of runs that are over; the marks that they left are recovered first, and stop nobody.
+    :param stuck: hosts that cannot be recovered in this run, so that the marks on their nodes do stop the others.
     :returns: ``clusters`` (id -> as `_k3s.topology` has it, with ``health`` (None where no API answered), ``baseline``
         and ``marked``: host -> run) and ``of`` (host -> id), for clusters with a host of the run.
     """
@@ -51,14 +52,14 @@ def clusters(known: Mapping, peers: Mapping, dead_runs: Collection) -> dict:
         marked = {}
         for host, node in cluster["nodes"].items():
             mark = health["nodes"][node]["mark"] if health else None
-            if mark and mark["run"] not in live:
+            if mark and mark["run"] not in live and host not in stuck:
                 marked[host] = mark["run"]
         order = [*(host for host in cluster["order"] if host in marked), *cluster["order"]]
         result[name] = {
             **cluster,
             "order": list(dict.fromkeys(order)),
             "marked": marked,
-            "health": _without_marks(health, marked.values()),
+            "health": _without_marks(health, [cluster["nodes"][host] for host in marked]),
             "baseline": {key: health.get(key) for key in ("workloads", "longhorn")} if health else {},
         }
     return {"clusters": result, "of": {host: name for host, name in of.items() if name in wanted}}
@@ -75,13 +76,10 @@ def _live_runs(everybody: Mapping, cluster: Mapping, dead_runs: Collection) -> s
     return live
 
 
-def _without_marks(health: Mapping | None, runs: Collection) -> dict | None:
+def _without_marks(health: Mapping | None, names: Collection) -> dict | None:
     if health is None:
         return None
-    nodes = {
-        name: {**state, "mark": None} if state["mark"] and state["mark"]["run"] in runs else state
-        for name, state in health["nodes"].items()
-    }
+    nodes = {name: {**state, "mark": None} if name in names else state for name, state in health["nodes"].items()}
     return {**health, "nodes": nodes}
 
 

@@ -110,6 +110,14 @@ def test_the_mark_of_a_dead_run_is_recovered_first():
     assert made["k3s"]["clusters"]["a" * 64]["marked"] == {"three": "dead"}
 
 
+def test_a_mark_that_cannot_be_recovered_now_stops_its_cluster():
+    broken = {"kept_baseline": {"run": "dead", "baseline": {"failed_units": [], "listeners": [22, 10250]}}}
+    made = plan(told=with_nodes(a4={"mark": MARK}), changes={"four": broken})
+    assert made["waves"] == []
+    assert "nothing listens on TCP port 10250 any more" in made["hosts"]["four"]["reason"]
+    assert "node a4 is still marked by run dead" in made["hosts"]["five"]["reason"]
+
+
 def test_the_mark_of_a_live_run_stops_its_cluster():
     live = {"claim": {**DEAD, "expires": 1000}}
     made = plan(told=with_nodes(a4={"mark": MARK}), changes={"four": live})
