@@ -73,11 +73,15 @@ def own_cgroups(name: str) -> list[Path]:
 
 
 def namespaces(leader: int, command: list[str]) -> list[str]:
-    """The command line that runs a command inside a host, without its network or its ssh."""
+    """The command line that runs a command inside a host, without its network or its ssh.
+
+    nsenter's own fork would stop itself when the command is stopped, as a host that shuts down does with all it has,
+    and would so keep the host from ending; a shell only waits.
+    """
     inside = [f"{key}={value}" for key, value in {**SHELL_ENV, "TERM": os.environ.get("TERM", "dumb")}.items()]
     return [
         "nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd",
-        "--", "env", "--ignore-environment", *inside, *command,
+        "--no-fork", "--", "env", "--ignore-environment", *inside, "sh", "-c", '"$@"; exit $?', "sh", *command,
     ]  # fmt: skip
 
 
