@@ -156,6 +156,7 @@ class Watcher:
         self.cluster, self.deployment = cluster, deployment
         self.out: list[set[str]] = []
         self.ready: list[int] = []
+        self._failure: Exception | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -166,8 +167,17 @@ class Watcher:
     def __exit__(self, *_exc: object) -> None:
         self._end.set()
         self._thread.join()
+        if self._failure:
+            raise self._failure
 
     def _watch(self) -> None:
+        # A watcher that has died has seen nothing wrong: that must not count.
+        try:
+            self._sample()
+        except (AssertionError, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as failure:
+            self._failure = failure
+
+    def _sample(self) -> None:
         while not self._end.wait(0.5):
             nodes = self.cluster.nodes()
             if nodes:
