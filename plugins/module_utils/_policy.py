@@ -19,7 +19,7 @@ from ._errors import PatchingError
 NAMES = frozenset(
     f"patching_{name}"
     for name in (
-        *("hosts", "upgrade", "reboot", "ring", "apart", "exclude_packages", "before", "after"),
+        *("hosts", "control_host", "upgrade", "reboot", "ring", "apart", "exclude_packages", "before", "after"),
         *("wave_size", "max_failures", "per_node", "until", "report_dir", "takeover", "accept"),
         *("claim_seconds", "download_timeout", "upgrade_timeout", "reboot_timeout", "lock_timeout", "health_timeout"),
         *("reconnect_timeout",),
