@@ -28,8 +28,7 @@ def k3s_gate(
 
 def k3s_settled(baseline: Mapping, cluster: Mapping) -> list:
     """What was ready at the baseline and is not any more; see k3s_settled.yml."""
-    cordoned = [name for name, state in cluster["nodes"].items() if state["unschedulable"] and not state["mark"]]
-    return _k3s.settled(baseline["workloads"], cluster["workloads"], cordoned)
+    return _k3s.settled(baseline["workloads"], cluster["workloads"], _k3s.others_cordons(cluster["nodes"]))
 
 
 def k3s_volumes_settled(baseline: Mapping, cluster: Mapping) -> list:

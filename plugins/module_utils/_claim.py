@@ -28,6 +28,18 @@ def expired(claim: dict, now: float) -> bool:
     return now >= float(claim.get("expires", 0))
 
 
+def kept_baseline(host: dict) -> dict | None:
+    """The health from before a run that broke something, or that died: then its claim kept it.
+
+    :param host: the assessment of a host.
+    :returns: ``run`` and ``baseline``; None where no run has left one.
+    """
+    claim = host.get("claim")
+    if host.get("kept_baseline") or not (claim and claim.get("baseline")):
+        return host.get("kept_baseline")
+    return {"run": claim.get("run"), "baseline": claim["baseline"]}
+
+
 def taken_over(current: dict | None, run: str, takeover: list, now: float) -> dict | None:
     """The claim that `run` takes over when it claims the host; None where the host is free or already its own.
 

@@ -456,6 +456,21 @@ def volumes_settled(before: Mapping | None, now: Mapping | None) -> list:
     ]
 
 
+def worse(before: Mapping, now: Mapping) -> list:
+    """What of a cluster is not as well as at the baseline; see `settled` and `volumes_settled`.
+
+    :param before: ``workloads`` and ``longhorn``.
+    :param now: ``cluster`` of k3s_info.
+    """
+    workloads = settled(before.get("workloads") or {}, now["workloads"], others_cordons(now["nodes"]))
+    return workloads + volumes_settled(before.get("longhorn"), now.get("longhorn"))
+
+
+def others_cordons(nodes: Mapping) -> list:
+    """The nodes that somebody has cordoned who is no run."""
+    return [name for name, state in nodes.items() if state["unschedulable"] and not state["mark"]]
+
+
 def recover(state: Mapping | None, host_boot: str | None, shutting_down: bool, reboot_wanted: bool) -> dict:
     """What to do with a node that carries the mark of a dead run.
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from . import _plan_k3s, _policy
-from ._claim import describe, expired
+from ._claim import describe, expired, kept_baseline
 from ._health import regressions
 from ._table import table
 
@@ -130,12 +130,12 @@ def make_plan(
             for host, entry in known.items()
         }
 
-    k3s = _plan_k3s.clusters(known, others, dead_runs)
+    k3s = _plan_k3s.clusters(known, others, dead_runs, accepted)
     hosts = planned(k3s)
     marked = {host for cluster in k3s["clusters"].values() for host in cluster["marked"]}
     stuck = {host for host in marked if not hosts.get(host, {"steps": []})["steps"]}
     if stuck:
-        k3s = _plan_k3s.clusters(known, others, dead_runs, stuck)
+        k3s = _plan_k3s.clusters(known, others, dead_runs, accepted, stuck)
         hosts = planned(k3s)
     _refuse_twins(hosts, known)
     plan = {"run": run, "owner": dict(owner), "mode": mode, "policy": policy, "hosts": hosts, "k3s": k3s}
@@ -218,8 +218,9 @@ def _plan_host(
     if left and not expired(left, host["clock"]) and left.get("run") not in dead_runs:
         remedy = f"wait for that run; if it is known to be dead: -e patching_takeover={left.get('run')}"
         return _refuse(entry, f"claimed by {describe(left)}", remedy)
-    kept = _kept_baseline(host, left)
+    kept = kept_baseline(host)
     worse = regressions(kept["baseline"], host["baseline"]) if kept else []
+    worse += [each["message"] for each in (cluster or {"broken": {}})["broken"].get(name, [])]
     if worse and not accepted:
         remedy = "mend it; or take the host as it is: -e patching_accept=HOST"
         return _refuse(entry, f"{'; '.join(worse)} (run {kept['run']} left it so)", remedy)
@@ -253,7 +254,7 @@ def _plan_host(
         "security_packages": [f"{item['name']}={item['security']}" for item in security],
         "before": {
             **{name: host[name] for name in ("boot_id", "kernel", "os", "kept_back", "warnings", "starting")},
-            "baseline": _plan_k3s.baseline(host["baseline"] if accepted or not kept else kept["baseline"], cluster),
+            "baseline": _plan_k3s.baseline(kept["baseline"] if kept and not accepted else host["baseline"], cluster),
         },
     }
     if steps:
@@ -278,13 +279,6 @@ def _first_steps(left: str | None, kept: Mapping | None, worse: list) -> list:
         # Its transaction proves it and ends the memory of what was broken.
         steps.append({"step": "healthy again", "why": f"what run {kept['run']} had broken"})
     return steps
-
-
-def _kept_baseline(host: Mapping, left: Mapping | None) -> Mapping | None:
-    """The health from before a run that broke something, or that died: then its claim kept it."""
-    if host["kept_baseline"] or not (left and left.get("baseline")):
-        return host["kept_baseline"]
-    return {"run": left.get("run"), "baseline": left["baseline"]}
 
 
 def _reboot_why(wanted: str, reboot: Mapping, upgrade: bool) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from . import _k3s
-from ._claim import expired
+from ._claim import expired, kept_baseline
 
 # At the plan nobody is asked whether he is at rest: the gate before the upgrade asks, and before the drain again.
 _AT_REST = {"upgrade": False, "daily_run": False, "shutdown": None}
@@ -28,15 +28,19 @@ _FORECAST = {
 _PORTS = {22, 2379, 2380, 6443, 6444, 10250, 9345}
 
 
-def clusters(known: Mapping, peers: Mapping, dead_runs: Collection, stuck: Collection = ()) -> dict:
+def clusters(
+    known: Mapping, peers: Mapping, dead_runs: Collection, accepted: Collection = (), stuck: Collection = ()
+) -> dict:
     """What the hosts and their peers say of their clusters.
 
     :param known: host of the run -> its assessment (see `_plan.assessment`).
     :param peers: host outside of the run -> the same: other nodes of these clusters.
     :param dead_runs: ids of runs that are over; the marks that they left are recovered first, and stop nobody.
+    :param accepted: hosts whose cluster is to be taken as it is now, whatever an earlier run broke.
     :param stuck: hosts that cannot be recovered in this run, so that the marks on their nodes do stop the others.
-    :returns: ``clusters`` (id -> as `_k3s.topology` has it, with ``health`` (None where no API answered), ``baseline``
-        and ``marked``: host -> run) and ``of`` (host -> id), for clusters with a host of the run.
+    :returns: ``clusters`` (id -> as `_k3s.topology` has it, with ``health`` (None where no API answered), ``baseline``,
+        ``marked`` (host -> run) and ``broken`` (host -> what the run that failed there left worse than it was)) and
+        ``of`` (host -> id), for clusters with a host of the run.
     """
     everybody = {**peers, **known}
     facts = {host: (entry["host"] or {}).get("k3s") for host, entry in everybody.items()}
@@ -61,6 +65,7 @@ def clusters(known: Mapping, peers: Mapping, dead_runs: Collection, stuck: Colle
             "marked": marked,
             "health": _without_marks(health, [cluster["nodes"][host] for host in marked]),
             "baseline": {key: health.get(key) for key in ("workloads", "longhorn")} if health else {},
+            "broken": _broken(everybody, cluster, health, {*marked, *accepted}),
         }
     return {"clusters": result, "of": {host: name for host, name in of.items() if name in wanted}}
 
@@ -74,6 +79,20 @@ def _live_runs(everybody: Mapping, cluster: Mapping, dead_runs: Collection) -> s
         if claim and not expired(claim, told["clock"]) and claim.get("run") not in dead_runs:
             live.add(claim.get("run"))
     return live
+
+
+def _broken(everybody: Mapping, cluster: Mapping, health: Mapping | None, excused: Collection) -> dict:
+    """host -> what is worse in the cluster than before the run that failed, or died, there.
+
+    :param excused: hosts whose mark is recovered first: their pods may have nowhere to go until then; and the accepted.
+    """
+    found = {}
+    for host in cluster["order"] if health else ():
+        kept = kept_baseline(everybody[host]["host"] or {})
+        if kept and kept["baseline"].get("k3s") and host not in excused:
+            worse = _k3s.worse(kept["baseline"]["k3s"], health)
+            found |= {host: worse} if worse else {}
+    return found
 
 
 def _without_marks(health: Mapping | None, names: Collection) -> dict | None:
@@ -98,8 +117,15 @@ def refusal(host: str, cluster: Mapping | None, policy: Mapping) -> list:
         return []
     if cluster["problems"] or host not in cluster["nodes"]:
         return cluster["problems"] or [_k3s.problem("no node of the API is this host", "k3s kubectl get nodes -o wide")]
+    # What a run has broken here is not to be worked over by the next one, from another node.
+    broken = [
+        _k3s.problem(f"{each['message']} (left so on {other})", f"mend it; or take it so: -e patching_accept={other}")
+        for other, problems in cluster["broken"].items()
+        if other != host
+        for each in problems
+    ]
     rest = dict.fromkeys(cluster["order"], _AT_REST)
-    return _k3s.gate(
+    return broken + _k3s.gate(
         cluster["nodes"][host],
         cluster,
         cluster["health"],
@@ -135,7 +161,11 @@ def _drain_why(host: str, cluster: Mapping) -> str:
 
 
 def baseline(before: Mapping, cluster: Mapping | None) -> dict:
-    """The health that counts after the run: of a node that may be drained its units, and the ports of sshd and K3s."""
+    """The health that counts after the run: of a node that may be drained its units, and the ports of sshd and K3s.
+
+    With ``k3s``, how the cluster was: where `before` comes from an earlier run that broke something, as it was then.
+    """
     if cluster is None:
         return dict(before)
-    return {**before, "listeners": [port for port in before["listeners"] if port in _PORTS], "containers": 0}
+    ports = [port for port in before["listeners"] if port in _PORTS]
+    return {**before, "listeners": ports, "containers": 0, "k3s": before.get("k3s") or cluster["baseline"]}

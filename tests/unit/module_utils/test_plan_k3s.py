@@ -20,7 +20,7 @@ def node(name, cluster=None, policy=None, role=None, **changes):
     return _plan.assessment({**POLICY, **(policy or {})}, {}, {}, known, {"cluster": cluster} if cluster else {})
 
 
-def plan(names=MACHINES, told=None, plain=(), peers=(), dead=(), changes=None):
+def plan(names=MACHINES, told=None, plain=(), peers=(), dead=(), changes=None, accepted=()):
     """A plan of these nodes; the first two servers answer what `told` says."""
     told = told or health()
     every = {
@@ -30,7 +30,7 @@ def plan(names=MACHINES, told=None, plain=(), peers=(), dead=(), changes=None):
     hosts = {name: every[name] for name in names}
     hosts |= {name: _plan.assessment(POLICY, {}, {}, {"host": host(upgrades=[UPDATE])}) for name in plain}
     others = {name: every[name] for name in peers}
-    return _plan.make_plan("run-1", OWNER, hosts, set(dead), NOW, "patch", (), others)
+    return _plan.make_plan("run-1", OWNER, hosts, set(dead), NOW, "patch", accepted, others)
 
 
 def with_nodes(**changes):
@@ -118,6 +118,51 @@ def test_a_mark_that_cannot_be_recovered_now_stops_its_cluster():
     assert "node a4 is still marked by run dead" in made["hosts"]["five"]["reason"]
 
 
+WEB = "deployment default/web"
+KEPT = {
+    "run": "dead",
+    "baseline": {
+        "failed_units": [],
+        "listeners": [22],
+        "k3s": {"workloads": {WEB: {"desired": 3, "ready": 3, "pinned": {}}}, "longhorn": None},
+    },
+}
+
+
+def web(ready, **more):
+    return {**health(workloads={WEB: {"desired": 3, "ready": ready, "pinned": {}}}), **more}
+
+
+@pytest.mark.parametrize("how", ["it is told in the run", "it is told by a peer", "its claim kept it"])
+def test_what_a_run_broke_in_a_cluster_closes_it_until_it_is_healthy_or_accepted(how):
+    changes = {"four": {"kept_baseline": KEPT}}
+    if how == "its claim kept it":
+        changes = {"four": {"claim": {**DEAD, **KEPT}}}
+    some = {"peers": ["four"], "names": [name for name in MACHINES if name != "four"]} if "peer" in how else {}
+    hosts = plan(told=web(ready=2), changes=changes, **some)["hosts"]
+    assert {entry["result"] for entry in hosts.values()} == {"refused"}
+    assert f"{WEB} has 2 ready, and had 3" in hosts["one"]["reason"]
+    assert "patching_accept=four" in hosts["one"]["remedy"]
+    if "four" in hosts:
+        assert hosts["four"]["reason"] == f"{WEB} has 2 ready, and had 3 (run dead left it so)"
+    for made in (
+        plan(told=web(ready=3), changes=changes, **some),
+        plan(told=web(ready=2), changes=changes, accepted=["four"], **some),
+    ):
+        assert made["waves"][-1] == ["two"]
+    # What was kept is what the node is compared with at its end; what was accepted is forgotten.
+    if "four" in made["hosts"]:
+        assert made["hosts"]["four"]["before"]["baseline"]["k3s"]["workloads"][WEB]["ready"] == 2
+
+
+def test_pods_that_wait_for_a_node_that_a_dead_run_cordoned_are_not_held_against_it():
+    nodes = with_nodes(a4={"mark": MARK, "unschedulable": True})["nodes"]
+    made = plan(told=web(ready=2, nodes=nodes), changes={"four": {"claim": {**DEAD, **KEPT}}})
+    assert made["waves"][0] == ["four"]
+    # They have to be ready again at its end.
+    assert made["hosts"]["four"]["before"]["baseline"]["k3s"] == KEPT["baseline"]["k3s"]
+
+
 def test_the_mark_of_a_live_run_stops_its_cluster():
     live = {"claim": {**DEAD, "expires": 1000}}
     made = plan(told=with_nodes(a4={"mark": MARK}), changes={"four": live})
@@ -145,7 +190,8 @@ def test_the_health_of_a_node_is_its_units_and_the_ports_of_sshd_and_k3s():
     before = {"failed_units": ["x.service"], "listeners": [22, 80, 6443, 10250, 31000], "containers": 4}
     entry = plan(changes={"four": {"baseline": before}})["hosts"]["four"]
     assert entry["before"]["baseline"] == {
-        **{"failed_units": ["x.service"], "listeners": [22, 6443, 10250], "containers": 0}
+        **{"failed_units": ["x.service"], "listeners": [22, 6443, 10250], "containers": 0},
+        "k3s": {"workloads": None, "longhorn": None},
     }
 
 
