@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..module_utils import _k3s
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils import _k3s, _run
 
 
 def k3s_gate(
@@ -41,12 +43,28 @@ def k3s_nodes(assessments: Mapping) -> list:
     return [host for host, known in assessments.items() if ((known or {}).get("host") or {}).get("k3s")]
 
 
+def k3s_forget(names: str | Sequence, infos: Mapping, clusters: Mapping) -> dict:
+    """Who is to be asked to forget nodes, and as which run; see k3s_forget.yml."""
+    wanted = names.replace(",", " ").split() if isinstance(names, str) else list(names)
+    told = {host: ((infos[host] or {}).get("host") or {}) for host in infos}
+    hosts = {
+        host: {"k3s": told[host].get("k3s"), "cluster": (clusters.get(host) or {}).get("cluster")} for host in infos
+    }
+    found = _k3s.forgettable(wanted, hosts)
+    if found["problems"]:
+        raise AnsibleFilterError(_k3s.told(found["problems"]))
+    claims = [told[host].get("claim") for host in found["servers"].values()]
+    dead = [claim["run"] for claim in claims if claim and _run.is_dead(claim.get("owner") or {})]
+    return {"run": _run.new_id(), "owner": _run.identity(), "dead": dead, "servers": found["servers"]}
+
+
 class FilterModule:
     """What Ansible looks for."""
 
     def filters(self) -> dict[str, Callable]:
         """Names under homelab.patching."""
         return {
+            "k3s_forget": k3s_forget,
             "k3s_gate": k3s_gate,
             "k3s_nodes": k3s_nodes,
             "k3s_progress": _k3s.progress,

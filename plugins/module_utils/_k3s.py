@@ -471,6 +471,29 @@ def others_cordons(nodes: Mapping) -> list:
     return [name for name, state in nodes.items() if state["unschedulable"] and not state["mark"]]
 
 
+def forgettable(names: Iterable[str], hosts: Mapping) -> dict:
+    """Nodes that are said to be gone for good: who is to be asked to forget them.
+
+    :param hosts: host -> ``k3s`` (what it says of itself) and ``cluster`` (of k3s_info); None where it did not say.
+    :returns: ``servers`` (node -> host) and ``problems``.
+    """
+    servers, problems = {}, []
+    for name in names:
+        asked = [host for host, told in hosts.items() if name in (told["cluster"] or {"nodes": {}})["nodes"]]
+        if not asked:
+            remedy = "on a server: k3s kubectl get nodes"
+            problems.append(problem(f"no server that answers knows a node {name}", remedy))
+            continue
+        state = hosts[asked[0]]["cluster"]["nodes"][name]
+        alive = [host for host, told in hosts.items() if (told["k3s"] or {}).get("machine_id") == state["machine_id"]]
+        why = "it is Ready" if state["ready"] else f"its host {', '.join(alive)} answers" if alive else ""
+        if why:
+            remedy = "put it in order: ansible-playbook homelab.patching.recover, without patching_forget"
+            problems.append(problem(f"node {name} is not gone: {why}", remedy))
+        servers[name] = asked[0]
+    return {"servers": servers, "problems": problems}
+
+
 def recover(state: Mapping | None, host_boot: str | None, shutting_down: bool, reboot_wanted: bool) -> dict:
     """What to do with a node that carries the mark of a dead run.
 

@@ -20,7 +20,7 @@ NAMES = frozenset(
     f"patching_{name}"
     for name in (
         *("hosts", "control_host", "upgrade", "reboot", "ring", "apart", "exclude_packages", "before", "after"),
-        *("wave_size", "max_failures", "per_node", "until", "report_dir", "takeover", "accept"),
+        *("wave_size", "max_failures", "per_node", "until", "report_dir", "takeover", "accept", "forget"),
         *("claim_seconds", "download_timeout", "upgrade_timeout", "reboot_timeout", "lock_timeout", "health_timeout"),
         *("reconnect_timeout",),
         *("k3s_on_blocked", "k3s_kured", "k3s_api_outage", "k3s_foreign_nodes"),

@@ -26,8 +26,10 @@ options:
       - V(rebooting) notes that the reboot comes next. From then on the node is given back only once it runs in another
         boot.
       - V(schedulable) gives the node back. The cordon goes, unless somebody else wants it too.
+      - V(forgotten) deletes a node that is gone for good, as C(kubectl delete node) does. Only one that a run has
+        marked and that is not Ready.
     type: str
-    choices: [drained, rebooting, schedulable]
+    choices: [drained, rebooting, schedulable, forgotten]
     required: true
   node:
     description: The name of the node, as the API knows it.
@@ -364,11 +366,30 @@ def _api_problems(api: _kubectl.Api, state: dict) -> list:
     return [_k3s.problem("the node's own API server is not ready", remedy)]
 
 
+def forgotten(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
+    """Delete a node that went while a run worked on it, and will not come back."""
+    name = params["node"]
+    nodes = {node["metadata"]["name"]: node for node in api.every("nodes").get("Node", [])}
+    if name not in nodes:
+        return {"changed": False, "node": name}
+    state = _k3s.node_state(nodes[name])
+    if state["ready"]:
+        raise Stop("refused", f"node {name} is Ready.", "Run homelab.patching.recover without patching_forget.")
+    if not state["mark"]:
+        raise Stop("refused", f"no run has marked node {name}.", f"Yours to delete: k3s kubectl delete node {name}")
+    if not check_mode:
+        api.text("delete", "node", name, "--wait=false")
+    return {"changed": True, "node": name}
+
+
+_STATES = {"drained": drained, "rebooting": rebooting, "schedulable": schedulable, "forgotten": forgotten}
+
+
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["drained", "rebooting", "schedulable"], "required": True},
+            "state": {"type": "str", "choices": list(_STATES), "required": True},
             "node": {"type": "str", "required": True},
             "run": {"type": "str", "required": True},
             "takeover": {"type": "list", "elements": "str", "default": []},
@@ -381,7 +402,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     begun = time.monotonic()
-    action = {"drained": drained, "rebooting": rebooting, "schedulable": schedulable}[module.params["state"]]
+    action = _STATES[module.params["state"]]
     try:
         _require_claim(module.params["run"])
         binary = _k3s_local.server()

@@ -15,7 +15,7 @@ def call(claimed):
     """Run k3s_node on ks1, for node ka1."""
 
     def call(state, on="ks1", **more):
-        return claimed[on].module("k3s_node", state=state, node="ka1", run=more.pop("run", RUN), **more)
+        return claimed[on].module("k3s_node", **{"state": state, "node": "ka1", "run": RUN, **more})
 
     return call
 
@@ -295,3 +295,18 @@ def test_no_answer_is_unknown(claimed):
         assert box.module("k3s_info", gather=["health"])["kind"] == "unknown"
     finally:
         config.write_text(text)
+
+
+def test_a_node_is_forgotten_only_if_a_run_has_marked_it_and_it_is_not_ready(cluster, call):
+    ks1 = cluster["ks1"]
+    gone = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gone"}}
+    ks1.kubectl("apply", "-f", "-", stdin=json.dumps(gone))
+    assert "no run has marked node gone" in call("forgotten", node="gone")["msg"]
+    ks1.kubectl("annotate", "node", "gone", f"{OURS}=dead")
+    assert call("forgotten", node="gone", _ansible_check_mode=True)["changed"] is True
+    assert call("forgotten", node="gone")["changed"] is True
+    assert call("forgotten", node="gone")["changed"] is False
+    assert "gone" not in [
+        item["metadata"]["name"] for item in json.loads(ks1.kubectl("get", "nodes", "-o", "json"))["items"]
+    ]
+    assert "node ka1 is Ready" in call("forgotten")["msg"]

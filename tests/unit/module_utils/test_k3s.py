@@ -608,3 +608,27 @@ def test_a_blocked_drain_says_why(each, says):
 def test_what_is_still_ending_is_said():
     late = {**SLICE, "terminating": ["default/slow"], "volumes": ["pv-1"]}
     assert "still ending: default/slow; still attached: pv-1" in _k3s.progress(BEGUN, late, 1700.0)["blocked"]
+
+
+def told(name, cluster=None):
+    return {"k3s": HOSTS[name], "cluster": cluster}
+
+
+@pytest.mark.parametrize(
+    ("node", "hosts", "says"),
+    [
+        ("a9", {"one": told("one", health())}, "no server that answers knows a node a9"),
+        ("a4", {"one": told("one", health())}, "node a4 is not gone: it is Ready"),
+        ("a5", {"one": told("one", None)}, "no server that answers knows a node a5"),
+        ("a5", {"one": told("one", health()), "five": told("five")}, "node a5 is not gone: its host five answers"),
+        ("a5", {"one": told("one", health()), "five": {"k3s": None, "cluster": None}}, ""),
+    ],
+)
+def test_only_a_node_that_is_gone_is_forgotten(node, hosts, says):
+    nodes = {**NODES, "a5": {**NODES["a5"], "ready": False}}
+    for each in hosts.values():
+        each["cluster"] = each["cluster"] and {**each["cluster"], "nodes": nodes}
+    found = _k3s.forgettable([node], hosts)
+    assert says in _k3s.told(found["problems"])
+    if not says:
+        assert found == {"servers": {"a5": "one"}, "problems": []}
