@@ -155,6 +155,7 @@ class Watcher:
     def __init__(self, cluster: Cluster, deployment: str) -> None:
         self.cluster, self.deployment = cluster, deployment
         self.out: list[set[str]] = []
+        self.cordoned: list[set[str]] = []
         self.ready: list[int] = []
         self._failure: Exception | None = None
         self._end = threading.Event()
@@ -183,6 +184,7 @@ class Watcher:
             if nodes:
                 gone = {name for name, node in nodes.items() if node["unschedulable"] or not node["ready"]}
                 self.out.append(gone)
+                self.cordoned.append({name for name, node in nodes.items() if node["unschedulable"]})
             ready = self.cluster.ready(self.deployment)
             if ready is not None:
                 self.ready.append(ready)

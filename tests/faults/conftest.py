@@ -1,10 +1,15 @@
 """Machines to break: the lab is started once, and a test's hosts get their updates pending again."""
 
 import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
-from tests.support import CHECKOUT, Played, lab, lab_env, play
+from tests.support import BIN, CHECKOUT, Played, lab, lab_env, play
 
 # One small package instead of all security updates, where the order of things counts and not their number.
 ONLY_THE_LAB = (
@@ -56,6 +61,52 @@ def run(machines, tmp_path):
         return played
 
     return run
+
+
+@pytest.fixture
+def asleep(machines, tmp_path):
+    """Begin a run that stops itself (SIGSTOP) before a task, as a laptop that is closed; its process."""
+    begun = []
+
+    def asleep(host: str, task: str, policy: dict) -> subprocess.Popen:
+        stop = {"host": host, "task": task, "run": ["sh", "-c", "kill -STOP $PPID"]}
+        env = {
+            **os.environ,
+            **lab_env(),
+            "ANSIBLE_CALLBACK_PLUGINS": str(CHECKOUT / "tests" / "faults" / "callback_plugins"),
+            "ANSIBLE_CALLBACKS_ENABLED": "moment",
+            "MOMENTS": json.dumps([stop]),
+        }
+        given = json.dumps({**policy, "patching_report_dir": str(tmp_path / "asleep")})
+        run = subprocess.Popen(
+            [str(BIN / "ansible-playbook"), "-i", "inventory/", "homelab.patching.patch", "-e", given],
+            cwd=CHECKOUT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        begun.append(run)
+        deadline = time.monotonic() + 120
+        while Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < deadline
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.5)
+        return run
+
+    yield asleep
+    for run in begun:
+        if run.poll() is None:
+            run.kill()
+            run.wait()
+
+
+def awake(run: subprocess.Popen) -> str:
+    """Let it go on to its end; what it printed."""
+    os.kill(run.pid, signal.SIGCONT)
+    output, _nothing = run.communicate(timeout=300)
+    print(output)
+    return output
 
 
 def at(host: str, task: str, *words: str) -> dict:

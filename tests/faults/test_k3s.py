@@ -1,11 +1,13 @@
 """The monthly run on K3s nodes: drained, rebooted, proved and given back, one at a time. Asked of API and machines."""
 
+import json
+import time
 from itertools import count
 
 import pytest
 
 from tests.faults.clusters import Cluster, Watcher, binary
-from tests.faults.conftest import ONLY_THE_LAB, at
+from tests.faults.conftest import ONLY_THE_LAB, at, awake
 from tests.faults.test_failures import results, version
 from tests.support import ask, lab, state
 
@@ -17,6 +19,8 @@ pytestmark = pytest.mark.skipif(
 SERVER, AGENTS, PLAIN = "app1", ["db1", "web1"], "app2"
 NODES = [*AGENTS, SERVER]
 EVERYBODY = [*NODES, PLAIN]
+# The calls of a dead run have ended long before, where a test has killed it on this machine.
+SOON = {"patch_host_orphan_seconds": 1}
 NAMES = (f"lab-node-{number}" for number in count(1))
 
 
@@ -152,7 +156,7 @@ def test_killed_between_drain_and_reboot(one, pending, run, healer):
     assert run("patch", policy=policy(host), moments=[kill]).status == -9
     assert one.nodes()[one.node(host)]["unschedulable"]
     assert state(host).leftovers and state(other).leftovers and state(SERVER).leftovers
-    healed = run(healer, policy=policy(*NODES))
+    healed = run(healer, policy=policy(*NODES, **SOON))
     assert healed.status == 0
     assert "left by run" in healed.output
     assert version(host, name) == "2.0"
@@ -175,7 +179,7 @@ def test_a_node_that_comes_back_without_its_kubelet_stays_cordoned_and_closes_it
     assert results(run("patch", policy=policy(*EVERYBODY, **more)))[second] == "refused"
     ask(first, "systemctl enable -q --now --no-block k3s-agent")
     one.until_ready(NODES)
-    healed = run("patch", policy=policy(*EVERYBODY))
+    healed = run("patch", policy=policy(*EVERYBODY, **SOON))
     assert healed.status == 0
     assert whole(one, *NODES)
 
@@ -195,23 +199,164 @@ def test_an_api_that_does_not_answer_refuses_its_cluster_and_no_other(one, pendi
     assert run("patch", policy=policy(*EVERYBODY)).status == 0
 
 
-def test_a_roll_over_three_servers_with_etcd_and_two_agents(machines, pending, run):
-    servers, agents = ["app1", "db1", "web1"], ["app2", "app3"]
-    hosts = [*servers, *agents]
-    clean(hosts)
-    cluster = Cluster(servers, agents, etcd=True)
-    cluster.deploy("web", 3, minimum=2)
-    pending(*hosts)
-    with Watcher(cluster, "web") as watcher:
-        played = run("patch", policy=policy(*hosts))
+@pytest.mark.parametrize("where", ["patch_reboot : Reboot", "Call | Note what it came to"])
+def test_a_run_that_slept_past_its_claims_touches_nothing_more(one, pending, run, asleep, where):
+    """Once between gate and reboot, once in a drain that a budget blocks."""
+    host = AGENTS[0]
+    name = pending(host)
+    before = state(host).boot_id
+    blocked = where.startswith("Call")
+    if blocked:
+        one.deploy("stuck", 1, minimum=1, node=one.node(host))
+    first = asleep(host, where, {"patching_hosts": host, "patching_claim_seconds": 40})
+    one.kubectl("delete", "deployment,pdb", "stuck", "--ignore-not-found")
+    assert one.nodes()[one.node(host)]["unschedulable"] and state(host).boot_id == before
+    time.sleep(41)
+    with Watcher(one, "web") as watcher:
+        second = run("patch", policy=policy(*NODES, **SOON))
+        assert second.status == 0
+        once = state(host).boot_id
+        assert once != before
+        awake(first)
+        time.sleep(5)
+    assert first.returncode != 0
+    assert max(len(gone) for gone in watcher.out) == 1
+    assert state(host).boot_id == once and version(host, name) == "2.0"
+    assert whole(one, *NODES)
+
+
+def test_what_a_run_breaks_in_the_cluster_stays_red_until_it_is_healthy_or_accepted(one, pending, run):
+    first, second = AGENTS
+    pending(first, second, reboot=False)
+    one.deploy("fragile", 1)
+    nowhere = {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}}
+    nowhere["spec"]["template"] = {"spec": {"nodeSelector": {"nowhere": "x"}}}
+    breaking = ["/usr/local/bin/k3s", "kubectl", "patch", "deployment", "fragile", "-p", json.dumps(nowhere)]
+    soon = {"patching_k3s_settle_timeout": 5, "patching_max_failures": 5}
+    # As an upgrade might: no node is rebooted.
+    played = run("patch", policy=policy(*NODES, **soon), moments=[at(first, "Upgrade", "shell", SERVER, *breaking)])
+    assert played.status != 0
+    assert results(played) == {**{first: "failed", second: "not attempted", SERVER: "nothing to do"}}
+    told = "deployment default/fragile has 0 ready, and had 1"
+    assert told in played.report["hosts"][first]["reason"]
+    # Running again does not launder it, also not from another node.
+    played = run("patch", policy=policy(*NODES, **soon))
+    assert results(played)[first] == results(played)[second] == "refused"
+    assert told in played.report["hosts"][first]["reason"]
+    played = run("patch", policy=policy(second, **soon))
+    assert results(played) == {second: "refused"}
+    assert f"patching_accept={first}" in played.report["hosts"][second]["remedy"]
+    # Taken as it is, or mended.
+    assert results(run("patch", policy=policy(second, patching_accept=first)))[second] == "patched"
+    one.kubectl("delete", "deployment", "fragile")
+    assert results(run("patch", policy=policy(*NODES)))[first] == "patched"
+    assert whole(one, *NODES)
+
+
+def test_two_clusters_in_one_run_go_one_after_the_other_and_a_lone_node_is_not_drained(one, pending, run):
+    """After this the plain host is a cluster of its own."""
+    lone = Cluster([PLAIN], [], etcd=False)
+    lone.deploy("only", 1)
+    pending(AGENTS[0], PLAIN)
+    before = state(PLAIN).boot_id
+    with Watcher(one, "web") as watcher, Watcher(lone, "only") as beside:
+        played = run("patch", policy=policy(*EVERYBODY))
     assert played.status == 0
-    assert results(played) == dict.fromkeys(sorted(hosts), "patched")
-    assert whole(cluster, *hosts)
-    assert {name for gone in watcher.out for name in gone} == {cluster.node(host) for host in hosts}
+    assert results(played) == {
+        **dict.fromkeys(NODES, "nothing to do"),
+        **dict.fromkeys([AGENTS[0], PLAIN], "patched"),
+    }
+    assert state(PLAIN).boot_id != before
+    assert {name for gone in watcher.out for name in gone} == {one.node(AGENTS[0])}
+    # It was away, and never cordoned; that is what `unschedulable` at its end would show as well.
+    assert not any(gone for gone in beside.cordoned)
+    assert whole(one, *NODES) and whole(lone, PLAIN)
+
+
+SERVERS, WORKERS = ["app1", "db1", "web1"], ["app2", "app3"]
+MEMBERS = [*SERVERS, *WORKERS]
+
+
+@pytest.fixture(scope="module")
+def three(machines):
+    """Three servers with etcd and two agents; these hosts are no other cluster any more."""
+    clean(MEMBERS)
+    cluster = Cluster(SERVERS, WORKERS, etcd=True)
+    cluster.deploy("web", 3, minimum=2)
+    return cluster
+
+
+def test_a_roll_over_three_servers_with_etcd_and_two_agents(three, pending, run):
+    pending(*MEMBERS)
+    with Watcher(three, "web") as watcher:
+        played = run("patch", policy=policy(*MEMBERS))
+    assert played.status == 0
+    assert results(played) == dict.fromkeys(sorted(MEMBERS), "patched")
+    assert whole(three, *MEMBERS)
+    assert {name for gone in watcher.out for name in gone} == {three.node(host) for host in MEMBERS}
     assert max(len(gone) for gone in watcher.out) == 1
     assert min(watcher.ready) >= 2
     # Agents first, then the servers.
     order = [name for gone in watcher.out for name in gone]
-    assert max(order.index(cluster.node(host)) for host in agents) < min(
-        order.index(cluster.node(host)) for host in servers
+    assert max(order.index(three.node(host)) for host in WORKERS) < min(
+        order.index(three.node(host)) for host in SERVERS
     )
+
+
+def test_the_server_that_is_asked_dies_in_the_middle_of_a_drain(three, pending, run):
+    host, delegate = WORKERS[0], SERVERS[-1]
+    pending(host)
+    before = state(host).boot_id
+    # The first call has cordoned the node; the server is gone for good before the next.
+    dies = at(host, "Drain | Mark the reboot", "shell", delegate, "systemctl", "mask", "--runtime", "--now", "k3s")
+    try:
+        played = run("patch", policy=policy(host), moments=[dies])
+        assert results(played) == {host: "patched"}
+        assert state(host).boot_id != before
+    finally:
+        ask(delegate, "systemctl unmask --runtime k3s && systemctl start --no-block k3s")
+    three.until_ready(MEMBERS)
+    assert whole(three, *MEMBERS)
+
+
+def test_a_member_of_etcd_that_is_down_keeps_every_server_as_it_is(three, pending, run):
+    pending(*MEMBERS)
+    down = SERVERS[1]
+    before = {host: state(host).boot_id for host in SERVERS}
+    ask(down, "systemctl stop k3s; pkill -x k3s || true")
+    try:
+        played = run("patch", policy=policy(*MEMBERS))
+        assert played.status != 0
+        assert {results(played)[host] for host in SERVERS} == {"refused"}
+        assert {host: state(host).boot_id for host in SERVERS} == before
+    finally:
+        ask(down, "systemctl start --no-block k3s")
+    three.until_ready(MEMBERS)
+    assert run("patch", policy=policy(*MEMBERS)).status == 0
+    assert whole(three, *MEMBERS)
+
+
+def test_a_node_that_is_gone_for_good_is_forgotten_and_the_rest_goes_on(three, pending, run):
+    """The last one: the cluster has one node less after it."""
+    gone, *rest = [WORKERS[1], WORKERS[0], *SERVERS]
+    node = three.node(gone)
+    pending(*MEMBERS)
+    kill = {"host": gone, "task": "patch_reboot : Reboot", "run": ["sh", "-c", "kill -9 $PPID"]}
+    assert run("patch", policy=policy(gone), moments=[kill]).status == -9
+    # While it is there it is not forgotten.
+    told = run("recover", policy=policy(*rest, patching_forget=node))
+    assert told.status != 0 and f"node {node} is not gone" in told.output
+    lab("stop", gone)
+    deadline = time.monotonic() + 120
+    while three.nodes()[node]["ready"]:
+        assert time.monotonic() < deadline
+        time.sleep(2)
+    played = run("patch", policy=policy(*rest))
+    assert {results(played)[host] for host in rest} == {"refused"}
+    assert f"node {node} is still marked by run" in played.report["hosts"][rest[0]]["reason"]
+    run("recover", policy=policy(*rest, patching_forget=node))
+    assert node not in three.nodes()
+    healed = run("patch", policy=policy(*rest))
+    assert healed.status == 0
+    assert results(healed) == dict.fromkeys(sorted(rest), "patched")
+    assert whole(three, *rest)

@@ -1,15 +1,10 @@
 """Hosts that stop answering, come back late or never, and runs that sleep: asked of the machines."""
 
-import json
-import os
-import signal
-import subprocess
 import time
-from pathlib import Path
 
-from tests.faults.conftest import at
+from tests.faults.conftest import at, awake
 from tests.faults.test_failures import package, results, small, version  # noqa: F401 - fixtures
-from tests.support import BIN, CHECKOUT, ask, lab, lab_env, state
+from tests.support import CHECKOUT, ask, lab, state
 
 BOTH = {
     **{"patching_hosts": "app1:db1", "patching_reconnect_timeout": 5, "patching_reboot_timeout": 15},
@@ -96,39 +91,16 @@ def test_a_host_that_takes_its_time_to_go_down(small, package, run):  # noqa: F8
     assert state("app1").boot_id == once
 
 
-def test_a_run_that_slept_past_its_claim_touches_nothing_more(small, package, run, tmp_path):  # noqa: F811
+def test_a_run_that_slept_past_its_claim_touches_nothing_more(small, package, run, asleep):  # noqa: F811
     small("app1")
     package("lab-roll", "app1", new=("--postinst", "touch /run/reboot-required"))
-    stop = {"host": "app1", "task": "patch_reboot : Reboot", "run": ["sh", "-c", "kill -STOP $PPID"]}
-    policy = {"patching_hosts": "app1", "patching_claim_seconds": 15, "patching_report_dir": str(tmp_path / "first")}
-    env = {
-        **os.environ,
-        **lab_env(),
-        "ANSIBLE_CALLBACK_PLUGINS": str(CHECKOUT / "tests" / "faults" / "callback_plugins"),
-        "ANSIBLE_CALLBACKS_ENABLED": "moment",
-        "MOMENTS": json.dumps([stop]),
-    }
-    first = subprocess.Popen(
-        [str(BIN / "ansible-playbook"), "-i", "inventory/", "homelab.patching.patch", "-e", json.dumps(policy)],
-        cwd=CHECKOUT,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    deadline = time.monotonic() + 90
-    while Path(f"/proc/{first.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-        assert time.monotonic() < deadline
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.5)
+    first = asleep("app1", "patch_reboot : Reboot", {"patching_hosts": "app1", "patching_claim_seconds": 15})
     time.sleep(16)
     second = run("patch", policy={"patching_hosts": "app1"})
     assert second.status == 0
     once = state("app1").boot_id
-    os.kill(first.pid, signal.SIGCONT)
-    output, _nothing = first.communicate(timeout=120)
+    assert "Reboot command failed" in awake(first)
     assert first.returncode != 0
-    assert "Reboot command failed" in output
     time.sleep(5)
     assert state("app1").boot_id == once
     assert state("app1").leftovers == []
