@@ -1,6 +1,7 @@
 """The monthly run on K3s nodes: drained, rebooted, proved and given back, one at a time. Asked of API and machines."""
 
 import json
+import os
 import time
 from itertools import count
 
@@ -9,6 +10,7 @@ import pytest
 from tests.faults.clusters import Cluster, Watcher, binary
 from tests.faults.conftest import ONLY_THE_LAB, at, awake
 from tests.faults.test_failures import results, version
+from tests.faults.test_killed import killed
 from tests.support import ask, lab, state
 
 pytestmark = pytest.mark.skipif(
@@ -147,21 +149,51 @@ def test_the_cordon_of_an_admin_stays(one, pending, run):
     assert whole(one, *NODES)
 
 
-@pytest.mark.parametrize("healer", ["patch", "recover"])
-def test_killed_between_drain_and_reboot(one, pending, run, healer):
-    host, other = AGENTS
-    name = pending(host)
-    kill = {"host": host, "task": "patch_reboot : Reboot", "run": ["sh", "-c", "kill -9 $PPID"]}
-    # Only a part of the cluster is in the run: all of it is claimed.
-    assert run("patch", policy=policy(host), moments=[kill]).status == -9
-    assert one.nodes()[one.node(host)]["unschedulable"]
-    assert state(host).leftovers and state(other).leftovers and state(SERVER).leftovers
-    healed = run(healer, policy=policy(*NODES, **SOON))
-    assert healed.status == 0
-    assert "left by run" in healed.output
-    assert version(host, name) == "2.0"
-    assert not state(host).wants_reboot
-    assert whole(one, *NODES)
+FULL = bool(os.environ.get("PATCHING_FULL"))
+# By default after what changes a node the most; with FULL=1 after every task that changes something.
+GRAVE = {
+    "patch": ("The node is drained", "patch_reboot : Reboot"),
+    "recover": ("The node is rebooting", "The node is schedulable"),
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "healer"),
+    [(role, healer) for role in ("agent", "server") for healer in GRAVE]
+    if FULL
+    else [("agent", "patch"), ("server", "recover")],
+)
+def test_killed_at_the_boundaries_of_a_node(one, pending, run, tmp_path, role, healer):
+    """Only a part of the cluster is in the run that is killed: all of it is claimed."""
+    host = SERVER if role == "server" else AGENTS[0]
+    pending(host)
+    played, lines = killed(run, tmp_path, policy=policy(host))
+    assert played.status == 0
+    tasks = [line["task"] for line in lines if "start" in line]
+    changing = sorted({line["changed"] for line in lines if "changed" in line})
+    grave = [number for number in changing if tasks[number].endswith(GRAVE[healer])]
+    print(f"{len(changing)} tasks change something; killed after {len(changing if FULL else grave)} of them")
+    assert len(grave) == len(GRAVE[healer])
+    for number in changing if FULL else grave:
+        what = f"killed after task {number}, {tasks[number]}; then {healer}"
+        print(what)
+        name = pending(host)
+        before = state(host)
+        played, _lines = killed(run, tmp_path, number + 1, policy=policy(host))
+        assert played.status == -9, what
+        left = state(host)
+        healed = run(healer, policy=policy(*NODES, **SOON))
+        assert healed.status == 0, what
+        after = state(host)
+        upgraded = left.packages.get(name) == "2.0"
+        assert after.packages.get(name) == ("2.0" if healer == "patch" or upgraded else "1.0"), what
+        assert not after.wants_reboot, what
+        if before.leftovers != left.leftovers:
+            assert "left by run" in healed.output, what
+        # Never rebooted twice for one update.
+        if left.boot_id != before.boot_id:
+            assert after.boot_id == left.boot_id, what
+        assert whole(one, *NODES), what
 
 
 def test_a_node_that_comes_back_without_its_kubelet_stays_cordoned_and_closes_its_cluster(one, pending, run):

@@ -29,12 +29,11 @@ def prepare(machines):
     return prepare
 
 
-def killed(run, tmp_path, at=-1):
+def killed(run, tmp_path, at=-1, policy=None):
     """One run; the lines that the callback wrote."""
     log = tmp_path / f"killer-{at}"
-    played = run(
-        "patch", policy=ONLY, env={"ANSIBLE_CALLBACKS_ENABLED": "killer", "KILLER_LOG": str(log), "KILLER_AT": str(at)}
-    )
+    env = {"ANSIBLE_CALLBACKS_ENABLED": "killer", "KILLER_LOG": str(log), "KILLER_AT": str(at)}
+    played = run("patch", policy=policy or ONLY, env=env)
     return played, [json.loads(line) for line in log.read_text().splitlines()]
 
 
