@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.homelab.patching.plugins.module_utils import _k3s
 
-from tests.k3s.boxes import CHECKOUT, until
-from tests.k3s.conftest import RUN, running
-from tests.k3s.test_info import NOWHERE
-from tests.k3s.test_node import cordoned, marks, only_on
+from tests.k3s.boxes import CHECKOUT
+from tests.k3s.conftest import RUN
+from tests.k3s.test_node import cordoned, marks
 
 BIN = Path(sys.executable).parent
 
@@ -69,63 +68,12 @@ def play(claimed, tmp_path):
     return play
 
 
-def claim(box):
-    return json.loads((box.folder / "upper/var/lib/homelab-patching/claim.json").read_text())
-
-
-def test_a_node_goes_and_comes_back(cluster, play, deploy):
-    deploy("web", replicas=3, affinity=only_on("ka1", "ka2"))
-    deploy("lb", kind="DaemonSet")
-    baseline = cluster["ks1"].module("k3s_info", gather=["health", "workloads"])["cluster"]
-    status, _output, told = play("drain")
-    assert (status, told["drained"]["ready"]) == (0, True)
-    assert running(cluster["ks1"], "web", "ka1") == []
-    assert (cordoned(cluster), marks(cluster)["phase"]) == (True, "reboot")
-    assert claim(cluster["ka1"])["gate"] == told["gate"]["at"]
-    cluster["ka1"].stop()
-    cluster["ka1"].start()
-    back = {"k3s_maintenance_boot_id": cluster["ka1"].boot_id(), "k3s_maintenance_baseline": baseline}
-    status, _output, _told = play("restore", **back, k3s_maintenance_containers=told["drained"]["containers"])
-    assert status == 0
-    assert (cordoned(cluster), marks(cluster)) == (False, {})
-    assert len(running(cluster["ks1"], "web")) == 3
-
-
-def test_a_blocked_drain_fails_with_the_name_of_the_budget_and_gives_the_node_back(cluster, play, deploy, budget):
-    deploy("web", "ka1", grace=0)
-    budget("tight", "web", 1)
-    status, output, told = play("drain", k3s_maintenance_drain_timeout=5)
-    assert (status, told) == (2, {})
-    assert "PodDisruptionBudget default/tight does not let default/web-" in output
-    assert (cordoned(cluster), marks(cluster)) == (False, {})
-    assert "gate" not in claim(cluster["ka1"])
-
-
-def test_a_blocked_drain_can_be_skipped(cluster, play, deploy, budget):
-    deploy("web", "ka1")
-    budget("one", "web", 0)
-    budget("two", "web", 0)
-    status, _output, told = play("drain", k3s_maintenance_on_blocked="skip")
-    assert (status, told["drained"]["ready"]) == (0, False)
-    assert "default/one, default/two" in told["drained"]["skipped"]
-    assert (cordoned(cluster), marks(cluster)) == (False, {})
-
-
 def test_skipping_is_for_blocked_drains_only(cluster, play):
     cluster["ka1"].module("host_claim", run="other", seconds=3600, takeover=[RUN])
     status, output, _told = play("drain", k3s_maintenance_on_blocked="skip")
     assert status == 2
     assert f"the host is not claimed by run {RUN} any more, but by run other" in output
     assert (cordoned(cluster), marks(cluster)) == (False, {})
-
-
-def test_a_delegate_that_died_is_replaced(cluster, play, deploy):
-    deploy("web", "ka1")
-    dead = {**play.cluster, "servers": ["ghost", *play.cluster["servers"]], "delegate": "ghost"}
-    status, output, told = play("drain", cluster=dead)
-    assert (status, told["drained"]["ready"]) == (0, True)
-    assert "UNREACHABLE" in output
-    assert cordoned(cluster)
 
 
 def test_the_gate_names_what_speaks_against_it_and_nothing_is_touched(cluster, play, deploy):
@@ -171,23 +119,3 @@ def test_a_node_that_does_not_come_back_stays_cordoned(cluster, play):
     assert status == 2
     assert "the API still shows the boot from before" in output
     assert (cordoned(cluster), marks(cluster)["phase"]) == (True, "reboot")
-
-
-def test_a_workload_that_does_not_come_back_is_named(cluster, play, deploy):
-    deploy("web", replicas=2)
-    baseline = cluster["ks1"].module("k3s_info", gather=["health", "workloads"])["cluster"]
-    cluster["ks1"].kubectl("patch", "deployment", "web", "-p", json.dumps(NOWHERE))
-    cluster["ks1"].kubectl("delete", "pods", "-l", "app=web", "--grace-period=0", "--force")
-    until("the pods to be gone", lambda: len(running(cluster["ks1"], "web")) < 2)
-    status, output, _told = play("restore", k3s_maintenance_baseline=baseline, k3s_maintenance_settle_timeout=3)
-    assert status == 2
-    assert "deployment default/web has" in output
-    assert "k3s kubectl -n default describe deployment web" in output
-
-
-def test_a_lone_node_is_marked_and_not_drained(cluster, play, deploy):
-    deploy("web", "ka1")
-    status, _output, told = play("drain", cluster={**play.cluster, "lone": True})
-    assert (status, told["drained"]["evicted"]) == (0, [])
-    assert (cordoned(cluster), marks(cluster)["phase"]) == (False, "reboot")
-    assert len(running(cluster["ks1"], "web", "ka1")) == 1
