@@ -126,6 +126,9 @@ def quorum(etcd: list | None, node: str) -> dict:
         # Their majority cannot survive the loss of one: all have to be well, and the API will be away.
         problems = [problem(f"etcd's member {', '.join(sick)} is not healthy", remedy)] if sick else []
         return {"outage": True, "problems": problems}
+    if not mine[0]["healthy"]:
+        # Its pods would not leave it, and a reboot is no repair that anybody asked for.
+        return {"outage": False, "problems": [problem(f"etcd's member {', '.join(sick)} is not healthy", remedy)]}
     needed = len(voters) // 2 + 1
     remaining = [member for member in voters if member["healthy"] and member["node"] != node]
     if len(remaining) >= needed:
@@ -274,7 +277,9 @@ def gate(
         problems.append(problem(f"the API knows no node {node}", _ON_A_SERVER))
     for name, state in sorted(health["nodes"].items()):
         mark = state["mark"]
-        if name != node and not state["ready"]:
+        # A node that a dead run left in the middle may be as it left it.
+        recovers = name == node and mark and mark["run"] in runs
+        if not state["ready"] and not recovers:
             problems.append(problem(f"node {name} is not Ready", f"on a server: k3s kubectl describe node {name}"))
         if mark and (name != node or mark["run"] not in runs):
             remedy = "finish it: ansible-playbook homelab.patching.recover"

@@ -245,7 +245,7 @@ def test_members_find_their_node_by_name_then_by_address():
     [
         (None, False, False),
         (etcd(1, 2, 3), True, False),
-        (etcd(1, 3), True, False),  # The sick one is the one that goes.
+        (etcd(1, 3), False, False),  # Its pods would not leave it.
         (etcd(1, 2), False, False),
         (etcd(2, 3), False, False),
         (etcd(2), False, False),
@@ -293,8 +293,8 @@ KURED = {"namespace": "kube-system", "name": "kured", "held": False}
     ("told", "more"),
     [
         (health(), {}),
-        (nodes_with("a4", ready=False), {}),  # It is the one that goes.
         (nodes_with("a4", mark=MARK), {"runs": ["mine"]}),
+        (nodes_with("a4", mark=MARK, ready=False), {"runs": ["mine"]}),  # It is what is to be recovered.
         (nodes_with("a5", unschedulable=True), {}),  # An admin's cordon is his business.
         (health(kured=KURED), {"kured": "ignore"}),
         (health(kured={**KURED, "held": True}), {}),
@@ -313,6 +313,7 @@ def test_an_agent_may_go(told, more):
     [
         (None, AT_REST, "the API of the cluster does not answer"),
         (nodes_with("s2", ready=False), AT_REST, "node s2 is not Ready"),
+        (nodes_with("a4", ready=False), AT_REST, "node a4 is not Ready"),  # Its pods would not leave it.
         (nodes_with("a5", mark=MARK), AT_REST, "node a5 is still marked by run mine"),
         (nodes_with("a4", mark={**MARK, "run": "dead"}), AT_REST, "node a4 is still marked by run dead"),
         (health(kured=KURED), AT_REST, "kured is in the cluster"),

@@ -65,8 +65,8 @@ def test_an_upgrade_without_a_reboot_drains_nothing():
 @pytest.mark.parametrize(
     ("told", "refused", "says"),
     [
-        (with_nodes(a5={"ready": False}), {"one", "two", "three", "four"}, "node a5 is not Ready"),
-        (health(etcd=etcd(1, 2)), {"one", "two"}, "healthy members of 3, and needs 2"),
+        (with_nodes(a5={"ready": False}), {"one", "two", "three", "four", "five"}, "node a5 is not Ready"),
+        (health(etcd=etcd(1, 2)), {"one", "two", "three"}, "healthy"),
         (health(etcd=None), {"one", "two", "three"}, "the members of etcd are unknown"),
         (
             health(kured={"namespace": "kube-system", "name": "kured", "held": False}),
