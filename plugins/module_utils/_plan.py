@@ -101,7 +101,7 @@ def make_plan(
         that a dead run left in the middle, and no upgrade).
     :param accepted: hosts whose health is to be taken as it is now, whatever an earlier run broke.
     :param peers: host that is not to be patched -> its `assessment`: other nodes of the K3s clusters.
-    :returns: ``run``, ``owner``, ``mode``, ``policy`` (per run), ``deadline`` (see `_policy.deadline`), ``k3s`` (see
+    :returns: ``run``, ``began`` (seconds since the epoch), ``owner``, ``mode``, ``policy`` (per run), ``deadline`` (see `_policy.deadline`), ``k3s`` (see
         `_plan_k3s.clusters`), ``dead`` (the dead runs),
         ``waves`` (lists of hosts), ``sizes`` (of Ansible's batches), ``totals`` (see `_totals`), ``claim_seconds``
         and ``hosts``.
@@ -138,7 +138,8 @@ def make_plan(
         k3s = _plan_k3s.clusters(known, others, dead_runs, accepted, stuck)
         hosts = planned(k3s)
     _refuse_twins(hosts, known)
-    plan = {"run": run, "owner": dict(owner), "mode": mode, "policy": policy, "hosts": hosts, "k3s": k3s}
+    plan = {"run": run, "began": now.timestamp(), "owner": dict(owner), "mode": mode, "policy": policy}
+    plan |= {"hosts": hosts, "k3s": k3s}
     plan["dead"] = sorted(filter(None, dead_runs))
     return _with_waves({**plan, "deadline": _policy.deadline(policy["until"], now)})
 
@@ -206,7 +207,11 @@ def _plan_host(
     """The plan of one host: a ``result`` where nothing is to be done to it, else its ``steps``."""
     host, policy = known["host"], known["policy"]
     entry = {"result": None, "reason": known["reason"], "remedy": known["remedy"], "steps": [], "takeover": []}
-    entry["node"] = known["node"]
+    entry |= {"node": known["node"], "os": host.get("os", {}).get("pretty", "")}
+    entry["pending"] = [
+        {"name": item["name"], "old": item["old"], "new": item["new"], "security": bool(item["security"])}
+        for item in host.get("upgrades", [])
+    ]
     if known["state"] != "ok":
         return {**entry, "result": "powered off" if known["state"] == "off" else "refused"}
     if host["boot_id"] == owner.get("boot_id"):

@@ -9,7 +9,10 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from itertools import pairwise
 
+from . import _exposure
 from ._plan import closed_clusters
 from ._table import table
 
@@ -17,7 +20,7 @@ AMBER = ("reboot pending",)
 RED = ("refused", "failed", "lost", "not attempted")
 
 # The shape of the report: docs/report.schema.json. A change that breaks its readers counts one up.
-SCHEMA = 1
+SCHEMA = 2
 
 # What to type after a failure, by the step in which it came.
 _THEN = {
@@ -37,27 +40,59 @@ _THEN = {
 _RUN_AGAIN = "run again when it answers; the next run puts the host in order first"
 
 
-def summarize(plan: Mapping, records: Mapping, stopped: str = "", unreleased: Mapping | None = None) -> dict:
+def summarize(
+    plan: Mapping,
+    records: Mapping,
+    stopped: str = "",
+    unreleased: Mapping | None = None,
+    *,
+    ended: float = 0.0,
+    fixes: Mapping | None = None,
+    seen: Mapping | None = None,
+) -> dict:
     """The end of a run.
 
     :param plan: from `_plan.make_plan`.
     :param records: host -> what its transaction wrote, or None where it never began.
     :param stopped: why no later wave was opened.
     :param unreleased: host -> why its claim could not be given back; None where it was.
-    :returns: as docs/report.schema.json has it: ``schema``, ``run``, ``ok``, ``wrong``, ``hosts``
-        (each with ``result``, ``reason``, ``remedy``, ``packages``, ``boot_id``,
-        ``kernel``, ``seconds``) and ``counts`` by result.
+    :param ended: seconds since the epoch.
+    :param fixes: host -> what the downloaded changelogs say, see `_exposure.security`; None where nothing was.
+    :param seen: host -> what earlier runs saw open, see `_exposure.sightings`.
+    :returns: as docs/report.schema.json has it.
     """
     still, closed = unreleased or {}, closed_clusters(plan, records)
-    hosts = {
-        host: _host(host, entry, records.get(host), _why_never(host, closed, stopped), still.get(host))
-        for host, entry in plan["hosts"].items()
-    }
+    today = datetime.fromtimestamp(ended, UTC).date()
+    hosts = {}
+    for host, entry in plan["hosts"].items():
+        hosts[host] = _host(host, entry, records.get(host), _why_never(host, closed, stopped), still.get(host))
+        hosts[host] |= _updates(entry, hosts[host], (fixes or {}).get(host), (seen or {}).get(host), today)
     counts: dict = {}
     for entry in hosts.values():
         counts[entry["result"]] = counts.get(entry["result"], 0) + 1
     wrong = [host for host, entry in hosts.items() if entry["result"] in RED or not entry["wanted"]]
-    return {"schema": SCHEMA, "run": plan["run"], "ok": not wrong, "wrong": wrong, "counts": counts, "hosts": hosts}
+    return {
+        "schema": SCHEMA,
+        "run": plan["run"],
+        "began": plan["began"],
+        "ended": ended,
+        "ok": not wrong,
+        "wrong": wrong,
+        "stopped": stopped,
+        "counts": counts,
+        "waves": plan["waves"],
+        "clusters": {name: cluster["order"] for name, cluster in plan["k3s"]["clusters"].items()},
+        "hosts": hosts,
+    }
+
+
+def _updates(entry: Mapping, summary: Mapping, fixes: Mapping | None, seen: Mapping | None, today: date) -> dict:
+    """What the run closed on a host, and what is pending after it."""
+    changed = {item["name"] for item in summary["packages"] if item["new"] is not None}
+    return {
+        "pending": [item for item in entry["pending"] if item["name"] not in changed],
+        "security": _exposure.security(entry["pending"], summary["packages"], fixes, seen or {}, today),
+    }
 
 
 def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str, unreleased: str | None) -> dict:
@@ -66,6 +101,11 @@ def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str, unrel
         "result": entry["result"] or "not attempted",
         "reason": entry["reason"],
         "remedy": entry["remedy"],
+        "assessed": "before" in entry,
+        "os": entry["os"],
+        "node": entry["node"] or "",
+        "began": None,
+        "steps": [],
         "packages": [],
         "seconds": {},
         "boot_id": {"before": before.get("boot_id"), "after": None},
@@ -75,7 +115,14 @@ def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str, unrel
     if entry["result"] is None and record is None:
         summary |= {"reason": stopped or "its wave was never opened", "remedy": "run again"}
     elif record is not None:
+        marks = record["marks"]
+        summary["began"] = marks[0]["at"]
+        summary["steps"] = [
+            {"name": mark["step"], "seconds": round(after["at"] - mark["at"], 1)} for mark, after in pairwise(marks)
+        ]
         if record["result"] == "lost":
+            # How long the last one took nobody knows.
+            summary["steps"].append({"name": record["step"], "seconds": None})
             summary |= {
                 "result": "lost",
                 "reason": f"no answer any more during: {record['step']}",
