@@ -12,6 +12,8 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ..module_utils import _exposure
+
 
 class ActionModule(ActionBase):
     """Writes a file on the control node; the host is not asked."""
@@ -36,6 +38,8 @@ class ActionModule(ActionBase):
             beside = path.with_suffix(".new")
             beside.write_text(json.dumps(args["report"], indent=2, sort_keys=True) + "\n", encoding="utf-8")
             os.replace(beside, path)
+            with (path.parent / _exposure.HISTORY).open("a", encoding="utf-8") as history:
+                history.write(_exposure.line(args["report"]) + "\n")
         except OSError as exc:
             raise AnsibleActionFail(
                 f"The report cannot be kept: {exc}. Name another folder: -e patching_report_dir=..."

@@ -8,15 +8,21 @@ The decisions are in module_utils/_plan.py and _report.py; here they meet Ansibl
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from http.client import HTTPException
+from pathlib import Path
 
 from ansible.errors import AnsibleError, AnsibleFilterError
+from ansible.module_utils.urls import open_url
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.task import Task
+from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
 
-from ..module_utils import _guard, _health, _plan, _record, _report, _run
+from ..module_utils import _advice, _exposure, _guard, _health, _plan, _record, _report, _run
 from ..module_utils._errors import PatchingError
 
 
@@ -64,12 +70,35 @@ def _check_tasks(tasks: Iterable) -> None:
             Task.load(task)
 
 
+def _published(catalogue: str | None) -> list:
+    """The images that a catalogue lists, a file or a URL.
+
+    :raises PatchingError: there is no such file, or it is no catalogue.
+    """
+    if not catalogue:
+        return []
+    try:
+        if not catalogue.startswith(("http://", "https://")):
+            return _advice.images(json.loads(Path(catalogue).expanduser().read_bytes()))
+        try:
+            text = open_url(catalogue, timeout=30).read()
+        except (OSError, HTTPException) as exc:
+            # An advice is no reason not to patch.
+            Display().warning(f"patching_image_catalogue, {catalogue}, does not answer: {exc}")
+            return []
+        return _advice.images(json.loads(text))
+    except (OSError, ValueError) as exc:
+        remedy = "Name a file or a URL, or leave it out; docs/decision.md says what is in it."
+        raise PatchingError(f"patching_image_catalogue, {catalogue}: {exc}.", remedy) from exc
+
+
 def plan(
     assessments: Mapping,
     mode: str = "patch",
     takeover: str | None = None,
     accept: str | Sequence | None = None,
     peers: Mapping | None = None,
+    catalogue: str | None = None,
 ) -> dict:
     """A new run's plan; see plan.yml."""
     everybody = [*assessments.values(), *(peers or {}).values()]
@@ -80,7 +109,9 @@ def plan(
         accepted = accept.replace(",", " ").split() if isinstance(accept, str) else list(accept or [])
         now = datetime.now().astimezone()
         identity = _run.identity()
-        made = _plan.make_plan(_run.new_id(), identity, assessments, dead | {takeover}, now, mode, accepted, peers)
+        made = _plan.make_plan(
+            _run.new_id(), identity, assessments, dead | {takeover}, now, mode, accepted, peers, _published(catalogue)
+        )
     except PatchingError as exc:
         raise AnsibleFilterError(str(exc)) from exc
     return {**made, "lines": _plan.lines(made)}
@@ -92,9 +123,26 @@ def refuse(made: Mapping, refusals: Mapping) -> dict:
     return {**changed, "lines": _plan.lines(changed)}
 
 
-def summary(made: Mapping, records: Mapping, stopped: str = "", unreleased: Mapping | None = None) -> dict:
+def summary(
+    made: Mapping,
+    records: Mapping,
+    stopped: str = "",
+    unreleased: Mapping | None = None,
+    downloads: Mapping | None = None,
+    folder: str | None = None,
+) -> dict:
     """The end of a run; see summary.yml."""
-    end = _report.summarize(made, records, stopped, unreleased or {})
+    history = Path(os.path.expandvars(folder)).expanduser() / _exposure.HISTORY if folder else None
+    lines = history.read_text(encoding="utf-8", errors="replace").splitlines() if history and history.exists() else []
+    end = _report.summarize(
+        made,
+        records,
+        stopped,
+        unreleased,
+        ended=datetime.now().timestamp(),
+        fixes={host: (told or {}).get("fixes") for host, told in (downloads or {}).items()},
+        seen=_exposure.sightings(lines),
+    )
     return {**end, "lines": _report.lines(end)}
 
 

@@ -53,7 +53,7 @@ def entries(text: str, source: str) -> Iterator[Entry]:
 
 def _day(text: str) -> str:
     try:
-        return parsedate_to_datetime(text.strip()).astimezone(timezone.utc).date().isoformat()  # noqa: UP017 - 3.10
+        return parsedate_to_datetime(text.strip()).astimezone(timezone.utc).date().isoformat()
     except (ValueError, TypeError, IndexError):
         return ""
 

@@ -63,13 +63,15 @@ def _file(package: str, archives: Path) -> Path | None:
 
 
 def _update(name: str, archives: Path) -> dict | None:
-    """What has to be known of a downloaded update; None where there is none."""
+    """What has to be known of a downloaded update; None where there is none that can be read."""
     path = _file(name.partition(":")[0], archives)
     old = _host.run(["dpkg-query", "-W", "-f", "${source:Version}", name]).stdout.strip()
     if not path or not old:
         return None
     told = _host.run(["dpkg-deb", "--field", str(path), "Package", "Source", "Version"]).stdout
     fields = dict(line.split(": ", 1) for line in told.splitlines() if ": " in line)
+    if "Package" not in fields:
+        return None
     # `Source: NAME` or `Source: NAME (VERSION)`; what it does not say is the package's own.
     source, _space, version = fields.get("Source", fields["Package"]).partition(" ")
     return {"name": name, "path": path, "source": source, "old": old, "new": version.strip("()") or fields["Version"]}
@@ -81,10 +83,13 @@ def changelog(deb: Path, source: str, end: float, follow: bool = True) -> str:
     :param end: when to give up, by the monotonic clock.
     :param follow: whether a link to the documentation of another package leads there, if apt has downloaded it too.
     """
+    seconds = end - time.monotonic()
+    if seconds <= 0:
+        return ""
     folder = _DOC + deb.name.split("_")[0]
     # Native packages and kernels have no `Debian` in the name; elsewhere that is the changelog of upstream.
     wanted = [f"{folder}/changelog.Debian.gz", f"{folder}/changelog.gz"]
-    command = ["timeout", f"{max(end - time.monotonic(), 0.1):.1f}", "dpkg-deb", "--fsys-tarfile", str(deb)]
+    command = ["timeout", f"{seconds:.1f}", "dpkg-deb", "--fsys-tarfile", str(deb)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
@@ -94,7 +99,9 @@ def changelog(deb: Path, source: str, end: float, follow: bool = True) -> str:
                         target = _file(Path(member.linkname).name, deb.parent)
                         return changelog(target, source, end, follow=False) if target else ""
                     if name in wanted and member.isfile():
-                        text = gzip.GzipFile(fileobj=tar.extractfile(member)).read(_MOST_BYTES).decode("utf-8", "replace")
+                        text = (
+                            gzip.GzipFile(fileobj=tar.extractfile(member)).read(_MOST_BYTES).decode("utf-8", "replace")
+                        )
                         if text.startswith(f"{source} ("):
                             return text
         except (tarfile.TarError, OSError, EOFError, zlib.error):

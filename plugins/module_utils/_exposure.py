@@ -15,6 +15,9 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import date
 
+# In the folder of the reports.
+HISTORY = "history.jsonl"
+
 
 def sightings(lines: Iterable[str]) -> dict:
     """What was open on each host when a run last looked at it.
@@ -43,8 +46,8 @@ def security(
 
     :param pending: what the plan found: ``name``, ``old``, ``new``, ``security``.
     :param packages: what the run changed: ``name``, ``old``, ``new``.
-    :param fixes: name -> what the changelog of the package says: ``source``, ``cves`` (None: unknown) and ``fixed`` (the
-        day of the entry that fixes, or None).
+    :param fixes: name -> what the changelog of the package says: ``source``, ``cves`` (None: unknown) and ``fixed``
+        (the day of the entry that fixes, or None).
     :param seen: name -> the day of the first sighting.
     :param today: the day on which the run ended.
     :returns: for each its ``package``, ``source``, ``old``, ``new``, ``closed``, ``cves``, ``fixed``, ``since`` (that

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from . import _plan_k3s, _policy
+from . import _advice, _plan_k3s, _policy
 from ._claim import describe, expired, kept_baseline
 from ._health import regressions
 from ._table import table
@@ -39,15 +39,18 @@ def assessment(
 
     :param policy: its ``patching_*`` values by their names without the prefix.
     :param proxmox: what Proxmox VE says now, else what the inventory knows: ``status``, ``lock``, ``address_reason``,
-        ``node``; None where it knows nothing. ``error`` says why Proxmox VE could not be asked.
+        ``node``, ``image`` and ``image_date``; None where it knows nothing. ``error`` says why Proxmox VE could not be
+        asked.
     :param lists: the registered result of refreshing the package lists; empty where that was not tried.
     :param info: the registered result of ``host_info``.
     :param cluster: the registered result of ``k3s_info`` on a K3s server.
     :returns: ``state`` (``ok``, ``off`` or ``refused``), ``reason`` and ``remedy`` of a refusal, ``policy``, ``host``,
-        ``node`` (of Proxmox VE), ``cluster`` (of K3s, None where no API answered on it).
+        ``node`` (of Proxmox VE), ``image`` (``name`` and ``date``), ``cluster`` (of K3s, None where no API answered on
+        it).
     """
     known = {"policy": dict(policy), "host": dict(info.get("host") or {}), "reason": "", "remedy": ""}
     known |= {"node": proxmox.get("node"), "cluster": (cluster or {}).get("cluster")}
+    known["image"] = {"name": proxmox.get("image") or "", "date": proxmox.get("image_date") or ""}
     if proxmox.get("error"):
         return _refused(
             known,
@@ -89,6 +92,7 @@ def make_plan(
     mode: str = "patch",
     accepted: Collection = (),
     peers: Mapping | None = None,
+    published: Collection = (),
 ) -> dict:
     """Decide who is patched, in which wave and by which steps.
 
@@ -101,7 +105,9 @@ def make_plan(
         that a dead run left in the middle, and no upgrade).
     :param accepted: hosts whose health is to be taken as it is now, whatever an earlier run broke.
     :param peers: host that is not to be patched -> its `assessment`: other nodes of the K3s clusters.
-    :returns: ``run``, ``began`` (seconds since the epoch), ``owner``, ``mode``, ``policy`` (per run), ``deadline`` (see `_policy.deadline`), ``k3s`` (see
+    :param published: images that can be had, see `_advice.images`.
+    :returns: ``run``, ``began`` (seconds since the epoch), ``owner``, ``mode``, ``policy`` (per run), ``deadline``
+        (see `_policy.deadline`), ``k3s`` (see
         `_plan_k3s.clusters`), ``dead`` (the dead runs),
         ``waves`` (lists of hosts), ``sizes`` (of Ansible's batches), ``totals`` (see `_totals`), ``claim_seconds``
         and ``hosts``.
@@ -114,6 +120,7 @@ def make_plan(
         "policy": None,
         "host": {},
         "node": None,
+        "image": {"name": "", "date": ""},
         "cluster": None,
     }
     known = {host: assessments[host] or missing for host in sorted(assessments)}
@@ -138,6 +145,9 @@ def make_plan(
         k3s = _plan_k3s.clusters(known, others, dead_runs, accepted, stuck)
         hosts = planned(k3s)
     _refuse_twins(hosts, known)
+    for host, entry in known.items():
+        asked = entry["host"].get("rebuild")
+        hosts[host]["advice"] = _advice.advise(entry, published, now.date()) if asked else None
     plan = {"run": run, "began": now.timestamp(), "owner": dict(owner), "mode": mode, "policy": policy}
     plan |= {"hosts": hosts, "k3s": k3s}
     plan["dead"] = sorted(filter(None, dead_runs))
@@ -462,6 +472,9 @@ def _notes(plan: Mapping) -> list:
                 kept.setdefault(item["why"], []).append(item["name"])
             notes = [f"not upgraded: {', '.join(names)} ({why})" for why, names in kept.items()]
             rows += [[host, note] for note in [*notes, *before["warnings"]]]
+    for host, entry in sorted(plan["hosts"].items()):
+        if entry["advice"] and entry["advice"]["advice"] != _advice.PATCH:
+            rows.append([host, f"{entry['advice']['advice']}: {'; '.join(entry['advice']['why'])}"])
     return ["", *table(["Host", "Note"], rows)] if rows else []
 
 

@@ -22,7 +22,7 @@ NAMES = frozenset(
         *("hosts", "control_host", "upgrade", "reboot", "ring", "apart", "exclude_packages", "before", "after"),
         *("wave_size", "max_failures", "per_node", "until", "report_dir", "takeover", "accept", "forget"),
         *("claim_seconds", "download_timeout", "upgrade_timeout", "reboot_timeout", "lock_timeout", "health_timeout"),
-        *("reconnect_timeout",),
+        *("reconnect_timeout", "image_catalogue", "rebuild_image_days", "rebuild_support_days"),
         *("k3s_on_blocked", "k3s_kured", "k3s_api_outage", "k3s_foreign_nodes"),
         *("k3s_drain_timeout", "k3s_node_timeout", "k3s_settle_timeout", "k3s_longhorn_timeout"),
     )
@@ -81,7 +81,8 @@ def check(host: str, policy: Mapping) -> None:
     for name, choices in _CHOICES.items():
         if policy[name] not in choices:
             raise PatchingError(f"patching_{name} is {policy[name]!r} on {host}.", f"Use one of: {', '.join(choices)}.")
-    _number("ring", policy["ring"], 0, host)
+    for name in ("ring", "rebuild_image_days", "rebuild_support_days"):
+        _number(name, policy[name], 0, host)
     for name, wanted in _LISTS.items():
         value = policy[name]
         listed = isinstance(value, Sequence) and not isinstance(value, str)

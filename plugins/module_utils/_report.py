@@ -144,6 +144,7 @@ def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str, unrel
     return {
         **summary,
         "remedy": summary["remedy"].replace("HOST", host),
+        "advice": entry["advice"],
         "wanted": not unreleased and (summary["result"] not in AMBER or never),
     }
 

@@ -112,6 +112,13 @@ host:
     image:
       description: What C(/etc/cloud/build.info) says of the image that the host was made from; empty without that file.
       type: dict
+    rebuild:
+      description:
+        - What a rebuild is about; empty with O(upgrade=none). C(end_of_support) of its release (a day, without a paid
+          contract; empty where it is not known), and what a rebuild would lose, each with C(count) and C(names) (200 at
+          most), C(manual) (packages installed by hand), C(conffiles) (changed ones), C(volumes) (local ones of K3s
+          and Docker).
+      type: dict
     lists_age:
       description: Seconds since the package lists were refreshed, or null.
       type: float
@@ -138,7 +145,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ..module_utils import _claims, _host, _k3s_local, _upgrade
+from ..module_utils import _claims, _host, _k3s_local, _rebuild, _upgrade
 from ..module_utils._apt import space_needed
 from ..module_utils._errors import PatchingError
 from ..module_utils._health import listeners
@@ -336,6 +343,8 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
         "needrestart": bool(shutil.which("needrestart")),
         "warnings": _warnings(_host.modified_conffiles([item["name"] for item in upgrades if item["old"]])),
         "image": _image(),
+        # Who only looks at a host's health need not read all its configuration files.
+        "rebuild": _rebuild.facts(_os()) if upgrade != "none" else {},
         "lists_age": _host.lists_age(now),
         "baseline": {
             "failed_units": _host.failed_units(),

@@ -81,6 +81,12 @@ packages:
   returned: success, failure
   type: list
   elements: dict
+fixes:
+  description:
+    - Of each package in O(security) that was downloaded, its C(source), the C(cves) that the update fixes (null where
+      they are unknown), and the day since which there is a fix, C(fixed) (or null), as its changelog tells.
+  returned: success, and O(state=downloaded)
+  type: dict
 earlier:
   description: How the upgrade of a dead run ended, if it did not end well; else empty.
   returned: success, and O(state=settled)
@@ -94,14 +100,19 @@ log:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _host, _upgrade
+from ..module_utils import _debs, _host, _upgrade
 from ..module_utils._errors import PatchingError
+
+# For the changelogs of all packages together; the kernel's takes 2 s.
+_CHANGELOG_SECONDS = 60
 
 
 def downloaded(params: dict) -> dict:
-    """Fetch the packages."""
+    """Fetch the packages, and read what the security updates among them fix."""
     action = _upgrade.arguments(params["upgrade"], params["security"], params["exclude"])
-    return {"changed": _upgrade.download(action, params["timeout"]) > 0}
+    changed = _upgrade.download(action, params["timeout"]) > 0
+    names = [item.partition("=")[0] for item in params["security"]]
+    return {"changed": changed, "fixes": _debs.fixes(names, _CHANGELOG_SECONDS)}
 
 
 def finished(params: dict) -> dict:

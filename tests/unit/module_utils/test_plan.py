@@ -14,6 +14,7 @@ OWNER = {"who": "me@control", "pid": 1, "started": "1", "boot_id": "boot-control
 POLICY = {
     **{"upgrade": "full", "reboot": "if_required", "ring": 50, "apart": [], "exclude_packages": []},
     **{"before": "", "after": "", "wave_size": 1, "max_failures": 0, "per_node": 0, "until": None},
+    **{"rebuild_image_days": 365, "rebuild_support_days": 90},
 }
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=timezone.utc)
 UPDATE = {"name": "curl", "old": "1", "new": "2", "origins": [], "security": "2"}
