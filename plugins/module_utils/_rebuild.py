@@ -28,8 +28,8 @@ def facts(system: dict) -> dict:
 
     :param system: ``id`` and ``version_id`` of its os-release.
     :returns: ``end_of_support`` (``YYYY-MM-DD``; empty: unknown), and what a rebuild would lose: ``manual`` (packages
-        that somebody installed since the image), ``conffiles`` (paths that somebody changed), ``volumes`` (paths), each a
-        mapping of ``count`` and ``names``, which are 200 at most.
+        that somebody installed since the image), ``conffiles`` (paths that somebody changed), ``volumes`` (paths),
+        each a mapping of ``count`` and ``names``, which are 200 at most.
     """
     return {
         "end_of_support": _end_of_support(system),

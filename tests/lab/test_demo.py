@@ -1,11 +1,12 @@
 """What the README's first command does to the machines, asked from outside."""
 
 import json
+import re
 import subprocess
 
 import pytest
 
-from tests.support import CHECKOUT, lab, pending, state
+from tests.support import CHECKOUT, ask, check_report, lab, pending, state
 
 HOSTS = ("web1", "db1", "app1")
 
@@ -44,6 +45,30 @@ def test_every_machine_is_patched(host):
     assert pending(host) == []
     assert not state(host).wants_reboot
     assert state(host).leftovers == []
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_report_says_what_the_machine_says(first, host):
+    run = re.search(r"Report of run (\S+):", first)[1]
+    report = json.loads((CHECKOUT / "reports" / f"{run}.json").read_text())
+    check_report(report)
+    entry = report["hosts"][host]
+    installed = set(re.findall(r" status installed (\S+):\S+ (\S+)", ask(host, "cat /var/log/dpkg.log")))
+    closed = [item for item in entry["security"] if item["closed"]]
+    assert closed and {(item["package"].partition(":")[0], item["new"]) for item in closed} <= installed
+    assert entry["pending"] == []
+    known = [item for item in closed if item["cves"]]
+    assert known
+    for item in known[:3]:
+        # The package itself, without any of our code: its changelog, or that of another package of its source.
+        text = ask(
+            host,
+            "cd /var/cache/apt/archives; for d in *.deb; do dpkg-deb -f $d Package Source"
+            f" | grep -qE '^(Package|Source): {re.escape(item['source'])}( |$)' && dpkg-deb --fsys-tarfile $d"
+            " | tar -xO --wildcards '*/changelog*.gz' 2>/dev/null | zcat; done; true",
+        )
+        assert all(cve in text for cve in item["cves"])
+        assert item["fixed"] and item["since"] <= item["fixed"] and item["days"] >= 0
 
 
 @pytest.mark.usefixtures("first")
