@@ -353,7 +353,7 @@ def uncovered(archives: Sequence[Mapping], settings: Sequence[Mapping], origins:
         _problem(
             "origins",
             message,
-            f"set it right there, or in a later file, and look: apt-config dump {ORIGIN_LISTS[0].split('::')[0]}",
+            f"set it right there, or in a later file, and look: apt-config dump {ORIGIN_LISTS[0].partition('::')[0]}",
         )
     ]
 
