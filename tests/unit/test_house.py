@@ -1,0 +1,102 @@
+"""The conventions that no linter checks: who may import whom, licence headers, one source of truth for every input."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.homelab.patching.plugins.module_utils import _policy
+from jinja2 import ChainableUndefined
+from jinja2.nativetypes import NativeEnvironment
+
+CHECKOUT = Path(__file__).parents[2]
+UTILS = sorted((CHECKOUT / "plugins" / "module_utils").glob("_*.py"))
+ADAPTERS = sorted(path for path in (CHECKOUT / "plugins").glob("*/*.py") if path.parent.name != "module_utils")
+ROLES = sorted(path.parent.name for path in (CHECKOUT / "roles").glob("*/meta"))
+POLICY = CHECKOUT / "inventory" / "group_vars" / "all" / "patching.yml"
+# What a pure module needs of Python: data and text, nothing that reads, writes, waits or asks.
+HARMLESS = {
+    *("__future__", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum", "fnmatch", "functools"),
+    *("ipaddress", "itertools", "json", "math", "operator", "re", "shlex", "string", "textwrap", "typing"),
+    "urllib.parse",
+}
+CLOCK_AND_FILES = {"now", "utcnow", "today", "open", "read_text", "write_text"}
+
+
+def is_pure(path):
+    """Does the module's own first line say that it is?"""
+    return ast.get_docstring(ast.parse(path.read_text())).splitlines()[0].endswith(" Pure.")
+
+
+PURE = [path for path in UTILS if is_pure(path)] + [path for path in UTILS if path.stem == "_errors"]
+
+
+def imports(path):
+    """Modules that a file imports; the collection's own as `.name`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = "." if node.level else ""
+            found |= {f"{start}{node.module}"} if node.module else {f".{alias.name}" for alias in node.names}
+    return found
+
+
+def test_the_modules_that_decide_are_pure():
+    assert {"_plan", "_address", "_apt", "_k3s"} <= {path.stem for path in PURE}
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: path.stem)
+def test_a_pure_module_asks_nothing(path):
+    allowed = HARMLESS | {f".{pure.stem}" for pure in PURE}
+    assert {name for name in imports(path) if name not in allowed and name.split(".")[0] not in allowed} == set()
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert {getattr(call, "attr", getattr(call, "id", None)) for call in calls} & CLOCK_AND_FILES == set()
+
+
+@pytest.mark.parametrize("path", UTILS, ids=lambda path: path.stem)
+def test_only_adapters_know_ansible(path):
+    assert [name for name in imports(path) if name.startswith("ansible")] == []
+    assert "exit_json" not in path.read_text() and "fail_json" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", UTILS + ADAPTERS, ids=lambda path: path.stem)
+def test_what_ships_has_its_licence_header(path):
+    head = "\n".join(path.read_text().splitlines()[:5])
+    assert "GNU General Public License v3.0+" in head
+    assert "SPDX-License-Identifier: GPL-3.0-or-later" in head
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_and_argument_specs_have_the_same_keys_and_values(role):
+    role = CHECKOUT / "roles" / role
+    path = role / "defaults" / "main.yml"
+    defaults = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+    entries = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"].values()
+    options = [item for entry in entries for item in entry.get("options", {}).items()]
+    needed = {name for name, option in options if option.get("required")}
+    assert {name for name, _ in options} - needed == set(defaults) - needed
+    jinja = NativeEnvironment(undefined=ChainableUndefined)
+    for name, option in options:
+        if "default" in option:
+            value = defaults[name]
+            assert (jinja.from_string(value).render() if "{{" in str(value) else value) == option["default"], name
+        elif name in defaults:
+            # No default in the specs: then there is no value, or one that only the run can tell.
+            assert re.search(r"lookup\(|query\(|default\(none\)", str(defaults[name])) or defaults[name] is None, name
+
+
+def test_the_example_policy_names_each_variable_once_and_only_real_ones():
+    assert yaml.safe_load(POLICY.read_text())
+    named = re.findall(r"^(?:# ?)?(patching_\w+):", POLICY.read_text(), re.MULTILINE)
+    assert [name for name in sorted(set(named)) if named.count(name) > 1] == []
+    assert set(named) - set(_policy.NAMES) == set()
+
+
+def test_every_variable_of_the_policy_is_documented():
+    """In the policy file; or, what belongs on one command line and not into a file, in the README or a page."""
+    pages = [POLICY, CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md"), *CHECKOUT.glob("roles/*/README.md")]
+    text = "\n".join(page.read_text() for page in pages)
+    assert [name for name in sorted(_policy.NAMES) if not re.search(rf"\b{name}\b", text)] == []
