@@ -19,7 +19,7 @@ POLICY = CHECKOUT / "inventory" / "group_vars" / "all" / "patching.yml"
 HARMLESS = {
     *("__future__", "collections", "dataclasses", "datetime", "decimal", "difflib", "enum", "fnmatch", "functools"),
     *("ipaddress", "itertools", "json", "math", "operator", "re", "shlex", "string", "textwrap", "typing"),
-    "urllib.parse",
+    *("email.utils", "urllib.parse"),
 }
 CLOCK_AND_FILES = {"now", "utcnow", "today", "open", "read_text", "write_text"}
 
