@@ -46,7 +46,7 @@ def clusters(
     facts = {host: (entry["host"] or {}).get("k3s") for host, entry in everybody.items()}
     healths = {host: entry.get("cluster") for host, entry in everybody.items()}
     found = _k3s.topology(facts, healths)
-    of = {host: name for host, name in found["of"].items()}
+    of = dict(found["of"])
     wanted = {of[host] for host in known if host in of}
     result = {}
     for name in sorted(wanted):
