@@ -73,7 +73,7 @@ def _update(name: str, archives: Path) -> dict | None:
     if "Package" not in fields:
         return None
     # `Source: NAME` or `Source: NAME (VERSION)`; what it does not say is the package's own.
-    source, _space, version = fields.get("Source", fields["Package"]).partition(" ")
+    source, _space, version = (fields.get("Source") or fields["Package"]).partition(" ")
     return {"name": name, "path": path, "source": source, "old": old, "new": version.strip("()") or fields["Version"]}
 
 

@@ -173,7 +173,7 @@ def installed_packages() -> dict:
 
 def installed_kernels() -> list:
     """Release and package version of every kernel image that dpkg put into /boot."""
-    kernels = []
+    kernels: list = []
     images = sorted(Path("/boot").glob("vmlinuz-*"))
     if not images:
         return kernels

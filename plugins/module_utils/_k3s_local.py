@@ -89,8 +89,8 @@ def parse_arguments(words: list) -> dict:
 def _settings(unit: str, words: list) -> dict:
     """What K3s was told: by its files, its environment and its command line, which wins."""
     values: dict = {}
-    for path in (_CONFIG, *sorted(Path(f"{_CONFIG}.d").glob("*.yaml"))):
-        values |= parse_config(_host.read(str(path)))
+    for file in (_CONFIG, *sorted(Path(f"{_CONFIG}.d").glob("*.yaml"))):
+        values |= parse_config(_host.read(str(file)))
     for path in _ENVIRONMENT:
         for line in _host.read(path.format(unit.removesuffix(".service"))).splitlines():
             name, _equals, value = line.partition("=")

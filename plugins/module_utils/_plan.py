@@ -48,7 +48,7 @@ def assessment(
         ``node`` (of Proxmox VE), ``image`` (``name`` and ``date``), ``cluster`` (of K3s, None where no API answered on
         it).
     """
-    known = {"policy": dict(policy), "host": dict(info.get("host") or {}), "reason": "", "remedy": ""}
+    known: dict = {"policy": dict(policy), "host": dict(info.get("host") or {}), "reason": "", "remedy": ""}
     known |= {"node": proxmox.get("node"), "cluster": (cluster or {}).get("cluster")}
     known["image"] = {"name": proxmox.get("image") or "", "date": proxmox.get("image_date") or ""}
     if proxmox.get("error"):
@@ -113,7 +113,7 @@ def make_plan(
         and ``hosts``.
     :raises PatchingError: a policy is wrong.
     """
-    missing = {
+    missing: dict = {
         "state": "refused",
         "reason": "it was not assessed",
         "remedy": "run again with -v",
@@ -236,7 +236,7 @@ def _plan_host(
     kept = kept_baseline(host)
     worse = regressions(kept["baseline"], host["baseline"]) if kept else []
     worse += [each["message"] for each in (cluster or {"broken": {}})["broken"].get(name, [])]
-    if worse and not accepted:
+    if kept and worse and not accepted:
         remedy = "mend it; or take the host as it is: -e patching_accept=HOST"
         return _refuse(entry, f"{'; '.join(worse)} (run {kept['run']} left it so)", remedy)
 
@@ -434,7 +434,8 @@ def _gone_wrong(plan: Mapping, wave: int, records: Mapping) -> tuple[list, set]:
 
 def closed_clusters(plan: Mapping, records: Mapping) -> dict:
     """host -> the node whose failure closed its cluster before it was its turn."""
-    of, culprits = plan["k3s"]["of"], {}
+    of: Mapping = plan["k3s"]["of"]
+    culprits: dict = {}
     for host in (host for members in plan["waves"] for host in members if host in of):
         if (records.get(host) or {"result": ""})["result"] in ("failed", "lost"):
             culprits.setdefault(of[host], host)
@@ -467,7 +468,7 @@ def _notes(plan: Mapping) -> list:
     for members in plan["waves"]:
         for host in members:
             before = plan["hosts"][host]["before"]
-            kept = {}
+            kept: dict = {}
             for item in before["kept_back"]:
                 kept.setdefault(item["why"], []).append(item["name"])
             notes = [f"not upgraded: {', '.join(names)} ({why})" for why, names in kept.items()]

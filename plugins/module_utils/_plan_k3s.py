@@ -86,11 +86,11 @@ def _broken(everybody: Mapping, cluster: Mapping, health: Mapping | None, excuse
 
     :param excused: hosts whose mark is recovered first: their pods may have nowhere to go until then; and the accepted.
     """
-    found = {}
+    found: dict = {}
     for host in cluster["order"] if health else ():
         kept = kept_baseline(everybody[host]["host"] or {})
         if kept and kept["baseline"].get("k3s") and host not in excused:
-            worse = _k3s.worse(kept["baseline"]["k3s"], health)
+            worse = _k3s.worse(kept["baseline"]["k3s"], health or {})
             found |= {host: worse} if worse else {}
     return found
 

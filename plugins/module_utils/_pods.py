@@ -16,7 +16,7 @@ from decimal import Decimal
 
 _MIRROR = "kubernetes.io/config.mirror"
 _QUANTITY = re.compile(r"^(?P<number>[+-]?[\d.]+(?:[eE][+-]?\d+)?)(?P<unit>[numkMGTPE]|[KMGTPE]i)?$")
-_UNITS = {
+_UNITS: dict = {
     None: Decimal(1),
     **{unit: Decimal(10) ** power for unit, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)},
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
@@ -335,7 +335,7 @@ def workloads(objects: Mapping) -> dict:
     """
     found = {}
 
-    def note(kind: str, thing: Mapping, desired: object, ready: object) -> None:
+    def note(kind: str, thing: Mapping, desired: int | None, ready: int | None) -> None:
         name = key(thing).removeprefix("/")
         found[f"{kind} {name}"] = {"desired": int(desired or 0), "ready": int(ready or 0), "pinned": {}}
 

@@ -673,7 +673,7 @@ def resolve(names: Iterable[str], deadline: float) -> dict[str, tuple[str, ...]]
         threading.Thread(target=work, daemon=True).start()
     resolved: dict[str, tuple[str, ...]] = dict.fromkeys(wanted, ())
     end = time.monotonic() + deadline
-    for _call in wanted:
+    for _name in wanted:
         try:
             name, found = answers.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:

@@ -163,7 +163,7 @@ def option(options: Mapping, key: str, default: str = "") -> str:
 
 def elements(options: Mapping, key: str) -> list:
     """The elements of a list option."""
-    value = next((value for name, value in options.items() if name.lower() == key.lower()), [])
+    value: object = next((value for name, value in options.items() if name.lower() == key.lower()), None)
     return list(value) if isinstance(value, list) else []
 
 

@@ -135,7 +135,8 @@ def lines(policy: Mapping, host: str, before: bool = False) -> list:
 
 def _left_alone(held: Sequence) -> list:
     """A line for each package that stays, security first; those of one archive that is not allowed in one line."""
-    told, origins = [], {}
+    told: list = []
+    origins: dict = {}
     for each in sorted(held, key=lambda package: not package["security"]):
         if each["reason"] == "origin" and not each["security"]:
             origins.setdefault(each["why"], []).append(each["name"])

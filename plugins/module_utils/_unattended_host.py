@@ -346,12 +346,12 @@ class Program:
 
     def _held(self, cache, package, prompts: dict) -> dict:
         key, why = self._why_held(cache, package, prompts)
-        new = self._newer(cache, package)
+        new = self._newer(cache, package) or ""
         return {
             "name": package.name,
             "old": package.installed.version,
             "new": new,
-            "security": self._security(package, new),
+            "security": bool(new) and self._security(package, new),
             "reason": key,
             "why": why,
         }
