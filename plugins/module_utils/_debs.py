@@ -65,7 +65,8 @@ def _file(package: str, archives: Path) -> Path | None:
 def _update(name: str, archives: Path) -> dict | None:
     """What has to be known of a downloaded update; None where there is none that can be read."""
     path = _file(name.partition(":")[0], archives)
-    old = _host.run(["dpkg-query", "-W", "-f", "${source:Version}", name]).stdout.strip()
+    # One line for each architecture that it is installed for, all of one version.
+    old = _host.run(["dpkg-query", "-W", "-f", "${source:Version}\\n", name]).stdout.split()
     if not path or not old:
         return None
     told = _host.run(["dpkg-deb", "--field", str(path), "Package", "Source", "Version"]).stdout
@@ -74,7 +75,13 @@ def _update(name: str, archives: Path) -> dict | None:
         return None
     # `Source: NAME` or `Source: NAME (VERSION)`; what it does not say is the package's own.
     source, _space, version = (fields.get("Source") or fields["Package"]).partition(" ")
-    return {"name": name, "path": path, "source": source, "old": old, "new": version.strip("()") or fields["Version"]}
+    return {
+        "name": name,
+        "path": path,
+        "source": source,
+        "old": old[0],
+        "new": version.strip("()") or fields["Version"],
+    }
 
 
 def changelog(deb: Path, source: str, end: float, follow: bool = True) -> str:

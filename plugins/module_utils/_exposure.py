@@ -39,6 +39,17 @@ def _day(text: str) -> str:
     return date.fromisoformat(text).isoformat()
 
 
+def installed(packages: Iterable[Mapping]) -> dict:
+    """The versions that a run has brought, by each name that apt or dpkg may give the package.
+
+    dpkg names the architecture of what may be there for several (``libc6:amd64``); apt does so for foreign ones only.
+
+    :param packages: what the run changed: ``name``, ``new``.
+    """
+    brought = [(item["name"], item["new"]) for item in packages if item["new"] is not None]
+    return {name.partition(":")[0]: new for name, new in brought} | dict(brought)
+
+
 def security(
     pending: Iterable[Mapping], packages: Iterable[Mapping], fixes: Mapping | None, seen: Mapping, today: date
 ) -> list:
@@ -53,7 +64,7 @@ def security(
     :returns: for each its ``package``, ``source``, ``old``, ``new``, ``closed``, ``cves``, ``fixed``, ``since`` (that
         day, else the day of the first sighting, which may be today) and ``days`` from then until today.
     """
-    changed = {item["name"]: item["new"] for item in packages}
+    changed = installed(packages)
     found = []
     for item in pending:
         if not item["security"]:

@@ -88,7 +88,7 @@ def summarize(
 
 def _updates(entry: Mapping, summary: Mapping, fixes: Mapping | None, seen: Mapping | None, today: date) -> dict:
     """What the run closed on a host, and what is pending after it."""
-    changed = {item["name"] for item in summary["packages"] if item["new"] is not None}
+    changed = _exposure.installed(summary["packages"])
     return {
         "pending": [item for item in entry["pending"] if item["name"] not in changed],
         "security": _exposure.security(entry["pending"], summary["packages"], fixes, seen or {}, today),

@@ -32,7 +32,7 @@ def archives(tmp_path, monkeypatch):
 
     def run(command, **more):
         if command[0] == "dpkg-query":
-            return subprocess.CompletedProcess(command, 0, "1.0-1", "")
+            return subprocess.CompletedProcess(command, 0, "1.0-1\n1.0-1\n", "")
         return real(command, **more)
 
     real = _host.run

@@ -39,6 +39,14 @@ def test_what_the_run_installed_is_closed_and_what_nobody_read_is_unknown():
     assert found[0]["source"] == "ssl"
 
 
+def test_apt_and_dpkg_name_a_package_in_two_ways():
+    changed = [{"name": "libc6:amd64", "old": "1", "new": "2"}, {"name": "libc6:i386", "old": "1", "new": "2"}]
+    found = _exposure.security(
+        [pending("libc6"), pending("libc6:i386"), pending("libc6:arm64")], changed, {}, {}, TODAY
+    )
+    assert [item["closed"] for item in found] == [True, True, False]
+
+
 def report(open_ones, closed=(), assessed=True, host="web"):
     security = [
         {"package": name, "since": since, "closed": closed_now}
