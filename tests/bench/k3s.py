@@ -43,23 +43,21 @@ class Api:
     """The API of a server, with the admin's certificate."""
 
     def __init__(self, host: str, address: str, folder: Path) -> None:
-        text = ask(host, "cat /etc/rancher/k3s/k3s.yaml").replace("127.0.0.1", address)
-        self.kubeconfig = folder / "kubeconfig"
-        self.kubeconfig.write_text(text)
-        known = yaml.safe_load(text)
+        known = yaml.safe_load(ask(host, "cat /etc/rancher/k3s/k3s.yaml"))
         cluster, user = known["clusters"][0]["cluster"], known["users"][0]["user"]
-        self._base = cluster["server"]
+        self._base = cluster["server"] = f"https://{address}:6443"
         self._session = requests.Session()
         self._session.trust_env = False
-        files = {
-            "ca": cluster["certificate-authority-data"],
-            "cert": user["client-certificate-data"],
-            "key": user["client-key-data"],
-        }
-        for name, data in files.items():
-            (folder / name).write_bytes(base64.b64decode(data))
-        self._session.verify = str(folder / "ca")
-        self._session.cert = (str(folder / "cert"), str(folder / "key"))
+        for section, key in ((cluster, "certificate-authority"), (user, "client-certificate"), (user, "client-key")):
+            # K3s puts the data into the file, the stand-in a path.
+            data = section.pop(f"{key}-data", None)
+            text = base64.b64decode(data) if data else ask(host, f"cat {section[key]}").encode()
+            (folder / key).write_bytes(text + b"\n")
+            section[key] = str(folder / key)
+        self._session.verify = cluster["certificate-authority"]
+        self._session.cert = (user["client-certificate"], user["client-key"])
+        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig.write_text(yaml.safe_dump(known))
 
     def node(self, name: str) -> dict:
         """A node: ``boot_id``, ``ready``, ``unschedulable``, and how many ``pods`` of workloads it has."""
