@@ -9,7 +9,7 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timezone
 from itertools import pairwise
 
 from . import _exposure
@@ -62,7 +62,7 @@ def summarize(
     :returns: as docs/report.schema.json has it.
     """
     still, closed = unreleased or {}, closed_clusters(plan, records)
-    today = datetime.fromtimestamp(ended, UTC).date()
+    today = datetime.fromtimestamp(ended, timezone.utc).date()
     hosts = {}
     for host, entry in plan["hosts"].items():
         hosts[host] = _host(host, entry, records.get(host), _why_never(host, closed, stopped), still.get(host))
