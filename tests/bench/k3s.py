@@ -97,7 +97,11 @@ class Stopwatch:
 
     def _ask_api(self) -> None:
         while not self._end.wait(0.1):
-            node = self._api.node(self._node)
+            try:
+                node = self._api.node(self._node)
+            except (requests.RequestException, KeyError):
+                # While a server is away the others choose a leader anew.
+                continue
             self._reach("cordoned", "", node["unschedulable"])
             self._reach("empty", "cordoned", not node["pods"])
             self._reach("Ready", "empty", node["ready"] and node["boot_id"] != self._boot_id)
