@@ -59,6 +59,12 @@ def changes(fixes: list = FIXES) -> list:
     return [{"name": name, "old": old, "new": new} for name, old, new in [*found, *OTHERS]]
 
 
+def left_over() -> list:
+    """The packages of a host that was not upgraded."""
+    fixed = {package for _source, packages, *_rest in FIXES for package in packages}
+    return [{**change, "security": change["name"] in fixed} for change in changes()]
+
+
 def advice(what: str, why: list, age: int = 120) -> dict:
     """An advice on a Debian image of that age."""
     return {
@@ -84,7 +90,7 @@ def host(result: str, at: float | None = None, steps: tuple = (), **more: object
         "boot_id": {"before": "one", "after": "two" if patched else None},
         "kernel": {"before": KERNELS[0], "after": KERNELS[1] if patched else None},
         "security": security(closed=patched),
-        "pending": [] if patched else [{**change, "security": False} for change in changes()],
+        "pending": [] if patched else left_over(),
         "advice": advice("patch", ["the image is 120 days old; its release is supported for another 620 days"]),
         **more,
     }
