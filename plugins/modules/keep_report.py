@@ -13,6 +13,9 @@ version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
   - Writes the report of a run as C(<run>.json) into a folder of the control node, which is made where needed.
+  - Beside it, made of it, C(<run>.html), a page for a person; C(index.html), the last 24 runs of the folder; and
+    C(patching.prom), a textfile for the node_exporter of Prometheus.
+  - An earlier report that cannot be read is listed as such. Where one of the three cannot be written it warns.
   - The host is not asked.
 options:
   report:
@@ -49,7 +52,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The file.
+  description: The report.
+  returned: success
+  type: str
+page:
+  description: Its page.
+  returned: success
+  type: str
+index:
+  description: The page that lists the last runs.
+  returned: success
+  type: str
+textfile:
+  description: The textfile for Prometheus.
   returned: success
   type: str
 """

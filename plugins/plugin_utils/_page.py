@@ -121,18 +121,19 @@ def index(entries: Iterable[Mapping], zone: tzinfo | None = None) -> str:
     return _render("index.html.j2", entries=list(entries), zone=zone)
 
 
-def entry(report: Mapping, has_page: bool) -> dict:
+def entry(name: str, report: Mapping, has_page: bool) -> dict:
     """A run as the index lists it.
 
+    :param name: of its files, without their suffix.
     :param report: as for `page`.
     :param has_page: is there a page beside the report? Else its JSON is linked.
-    :raises AttributeError, KeyError, TypeError, ValueError: this is no report.
+    :raises AttributeError, KeyError, OverflowError, TypeError, ValueError: this is no report.
     """
     security = [item for host in report["hosts"].values() for item in host.get("security") or []]
     known = any(host.get("security") is not None for host in report["hosts"].values())
     return {
-        "run": report["run"],
-        "link": f"{report['run']}.{'html' if has_page else 'json'}",
+        "run": name,
+        "link": f"{name}.{'html' if has_page else 'json'}",
         "ended": ended(report),
         "took": _took(report),
         "ok": bool(report["ok"]),
@@ -145,15 +146,17 @@ def entry(report: Mapping, has_page: bool) -> dict:
     }
 
 
-def unreadable(run: str, problem: str) -> dict:
+def unreadable(name: str, problem: str) -> dict:
     """A run of which only the name is known, as the index lists it."""
-    return {"run": run, "link": f"{run}.json", "ended": _time_of(run), "ok": False, "problem": problem}
+    return {"run": name, "link": f"{name}.json", "ended": _time_of(name), "ok": False, "problem": problem}
 
 
 def ended(report: Mapping) -> float | None:
     """When a run ended, in seconds since the epoch; an early report says only when it began; None: not known."""
     known = report.get("ended")
-    return float(known) if known is not None else _time_of(report["run"])
+    if known is None:
+        return _time_of(report["run"])
+    return datetime.fromtimestamp(known, timezone.utc).timestamp()
 
 
 def _time_of(run: str) -> float | None:

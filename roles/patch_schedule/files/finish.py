@@ -49,9 +49,18 @@ def of_output(output: str) -> list[str]:
 
 
 def thin_out(folder: Path, keep: int) -> None:
-    """Leave the newest reports."""
-    for path in reports(folder)[: -keep or None]:
+    """Leave the newest reports; with an old one go its page and its line in the index."""
+    gone = reports(folder)[: -keep or None]
+    for path in gone:
         path.unlink(missing_ok=True)
+        path.with_suffix(".html").unlink(missing_ok=True)
+    index = folder / "index.html"
+    if gone and index.exists():
+        marks = [f'data-run="{path.stem}"' for path in gone]
+        lines = index.read_text(encoding="utf-8").splitlines(keepends=True)
+        beside = folder / ".index.html.new"
+        beside.write_text("".join(line for line in lines if not any(mark in line for mark in marks)), encoding="utf-8")
+        beside.replace(index)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -3,10 +3,14 @@
 import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.homelab.patching.plugins.plugin_utils import _page
+
+from tests import reports
 
 CHECKOUT = Path(__file__).parents[3]
 ROLE = CHECKOUT / "roles" / "patch_schedule"
@@ -75,6 +79,23 @@ def test_one_that_never_began_is_told(job):
 def test_a_good_run_is_told_only_where_that_is_wanted(job):
     assert job("success", "") is None
     assert job("success", "", notify="always")[-1] == "success"
+
+
+def test_with_an_old_report_goes_its_page_and_its_line_in_the_index(finish, tmp_path):
+    for name in RUNS:
+        (tmp_path / name).write_text("{}")
+        (tmp_path / name).with_suffix(".html").write_text("")
+    entries = [_page.entry(name.removesuffix(".json"), reports.good(), True) for name in RUNS[:0:-1]]
+    unreadable = _page.unreadable(RUNS[0].removesuffix(".json"), "it ends in the middle")
+    (tmp_path / "index.html").write_text(_page.index([*entries, unreadable]))
+    finish.thin_out(tmp_path, 2)
+    kept = [name.replace("json", ending) for name in RUNS[3:] for ending in ("html", "json")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*kept, "index.html"]
+    index = (tmp_path / "index.html").read_text()
+    assert re.findall(r'<a href="([^"]+)"', index) == [name.replace("json", "html") for name in RUNS[:2:-1]]
+    assert index == _page.index(entries[:2])
+    finish.thin_out(tmp_path, 2)
+    assert (tmp_path / "index.html").read_text() == index
 
 
 def test_the_versions_are_those_that_the_tests_run_with():
