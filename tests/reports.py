@@ -122,8 +122,8 @@ STAYED = {"boot_id": {"before": "one", "after": "one"}, "kernel": {"before": KER
 def good() -> dict:
     """A run that went well: five VMs in two waves, then three K3s nodes one by one, one that was off, one held back."""
     old = advice("rebuild when convenient", _REBUILD, 690)
-    held = [item for item in security(closed=True) if item["source"] != "linux-signed-amd64"]
-    held += [item for item in security(closed=False) if item["source"] == "linux-signed-amd64"]
+    held = [fix for fix in FIXES if fix[0] == "libxml2"]
+    others = [fix for fix in FIXES if fix not in held]
     hosts = {
         "web1": host("patched", 34, PLAIN),
         "web2": host(
@@ -135,14 +135,19 @@ def good() -> dict:
         "db1": host(
             "patched", 132, (("claim", 0.5), ("upgrade", 96.0), ("lock", 6.0), ("reboot", 71.0), ("prove", 14.0))
         ),
-        "git1": host("patched", 131, PLAIN, advice=old),
+        "git1": host(
+            **{"result": "patched", "at": 131, "steps": PLAIN, "advice": old, "packages": changes(others)},
+            security=security(closed=True, fixes=others) + security(closed=False, fixes=held),
+            pending=[{"name": "libxml2", "old": held[0][2], "new": held[0][3], "security": True}],
+            kept_back=[{"name": "libxml2", "why": "held by hand"}],
+        ),
         "k3s-agent1": host("patched", 326, NODE, node="pve2"),
         "k3s-agent2": host("patched", 552, NODE, node="pve3"),
         "k3s-server1": host("patched", 779, NODE),
         "nas1": host(
             "reboot pending",
             **{"at": 131, "steps": (("claim", 0.4), ("upgrade", 33.0), ("prove", 5.0))},
-            **{"packages": changes(), "security": held, "pending": [], "advice": old},
+            **{"packages": changes(), "security": security(closed=True), "pending": [], "advice": old},
             reason="the running kernel is not the newest that is installed",
             remedy="when it suits you: ansible-playbook homelab.patching.reboot -e patching_hosts=nas1",
         ),

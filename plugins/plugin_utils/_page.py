@@ -108,6 +108,7 @@ def page(report: Mapping, zone: tzinfo | None = None) -> str:
         closed=_cves(item for item in security if item["closed"]),
         assessed=any(host["assessed"] for host in hosts.values()),
         unknown=[name for name, host in hosts.items() if not host["assessed"]],
+        waiting=[name for name, host in hosts.items() if host["result"] == "reboot pending"],
         advice=_advice(hosts),
     )
 
@@ -349,7 +350,12 @@ def _next(report: Mapping, hosts: Mapping) -> list:
     wrong = set(report["wrong"])
     waiting = [host for host in hosts.values() if host["remedy"] or host["name"] in wrong]
     return [
-        {**members[0], "hosts": members, "commands": commands(members[0]["remedy"], _one(members))}
+        {
+            **members[0],
+            "hosts": members,
+            "urgent": any(host["name"] in wrong for host in members),
+            "commands": commands(members[0]["remedy"], _one(members)),
+        }
         for members in _group(waiting, lambda host: (host["result"], host["reason"], host["remedy"]))
     ]
 

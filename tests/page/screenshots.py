@@ -12,8 +12,8 @@ from tests.page.browser import NoBrowser, chromium
 
 # Name, report, width and height of the part that is shown, colours.
 PICTURES = [
-    ("page-good", reports.good, 1000, 1230, "light"),
-    ("page-stopped", reports.stopped, 1000, 1230, "dark"),
+    ("page-good", reports.good, 1000, 1400, "light"),
+    ("page-stopped", reports.stopped, 1000, 1860, "dark"),
     ("page-phone", reports.stopped, 390, 844, "light"),
 ]
 

@@ -10,7 +10,9 @@ import yaml
 from ansible.cli.adhoc import AdHocCLI
 from ansible.cli.inventory import InventoryCLI
 from ansible.cli.playbook import PlaybookCLI
-from ansible_collections.homelab.patching.plugins.module_utils import _policy
+from ansible_collections.homelab.patching.plugins.module_utils import _policy, _textfile
+
+from tests import reports
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", *sorted(CHECKOUT.glob("docs/*.md")), *sorted(CHECKOUT.glob("examples/**/*.md"))]
@@ -22,9 +24,11 @@ DEFAULTS = {
     if not name.startswith("__")
 }
 KNOWN = _policy.NAMES | DEFAULTS
-# Names that are no variables: of roles, and of modules.
-OTHERS = {path.name for path in CHECKOUT.glob("roles/*")} | {
-    path.stem for path in CHECKOUT.glob("plugins/modules/*.py")
+# Names that are no variables: of roles, of modules, and of metrics.
+OTHERS = {
+    *(path.name for path in CHECKOUT.glob("roles/*")),
+    *(path.stem for path in CHECKOUT.glob("plugins/modules/*.py")),
+    *re.findall(r"^# TYPE (\S+)", _textfile.metrics(reports.stopped(), 0.0, 0.0), re.MULTILINE),
 }
 
 

@@ -27,7 +27,7 @@ def test_a_good_run_is_the_last_success():
     assert found["last_run_timestamp_seconds",] == found["last_success_timestamp_seconds",] == ENDED
     assert found["host_result", "k3s-server1", "patched"] == found["host_result", "nas1", "reboot pending"] == 1
     assert (found["reboot_pending", "nas1"], found["reboot_pending", "db1"]) == (1, 0)
-    assert (found["exposed_seconds", "nas1"], found["exposed_seconds", "db1"]) == (18 * 86400, 0)
+    assert (found["exposed_seconds", "git1"], found["exposed_seconds", "nas1"]) == (12 * 86400, 0)
 
 
 def test_a_run_that_stopped_keeps_the_last_success():
