@@ -17,9 +17,10 @@ def wants_an_update():
 
 
 def test_the_month_as_awx_runs_it(wants_an_update, tmp_path):
-    reports = tmp_path / "reports"
+    reports, job = tmp_path / "reports", tmp_path / "job"
+    job.mkdir()
     runner = ansible_runner.run(
-        private_data_dir=str(tmp_path / "job"),
+        private_data_dir=str(job),
         project_dir=str(CHECKOUT),
         inventory=str(CHECKOUT / "inventory"),
         playbook="homelab.patching.patch",
