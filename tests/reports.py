@@ -44,9 +44,9 @@ def security(closed: bool, fixes: list = FIXES) -> list:
             **{"package": package, "source": source, "old": old, "new": new, "closed": closed, "cves": cves},
             **{
                 "fixed": days and str(TODAY - timedelta(days=days)),
-                "since": days and str(TODAY - timedelta(days=days)),
+                "since": str(TODAY - timedelta(days=days or 0)),
             },
-            "days": days,
+            "days": days or 0,
         }
         for source, packages, old, new, cves, days in fixes
         for package in packages
@@ -73,7 +73,11 @@ def advice(what: str, why: list, age: int = 120) -> dict:
             **{"name": "debian-13-genericcloud-amd64", "date": str(TODAY - timedelta(days=age)), "age_days": age},
             "newer": "2026-11-10" if age > 14 else "",
         },
-        "loses": {"manual": ["htop", "restic"], "conffiles": ["/etc/ssh/sshd_config"], "volumes": [], "k3s": ""},
+        "loses": {
+            "manual": {"count": 2, "names": ["htop", "restic"]},
+            "conffiles": {"count": 1, "names": ["/etc/ssh/sshd_config"]},
+            "volumes": {"count": 0, "names": []},
+        },
     }
 
 

@@ -25,6 +25,7 @@ _REPORT = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}\.json")
 # What a report can raise that is none, or of a shape that nobody knows yet.
 _NO_REPORT = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
+
 class ActionModule(ActionBase):
     """Writes files on the control node; the host is not asked."""
 

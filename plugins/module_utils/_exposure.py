@@ -97,7 +97,7 @@ def line(report: Mapping) -> str:
         host: {item["package"]: item["since"] for item in entry["security"] if not item["closed"]}
         for host, entry in report["hosts"].items()
         # Of who was not asked nothing is known: what was open before is still.
-        if entry["assessed"]
+        if entry["security"] is not None
     }
     kept = {"run": report["run"], "ended": report["ended"], "ok": report["ok"], "counts": report["counts"]}
     return json.dumps({**kept, "open": opened}, sort_keys=True)

@@ -66,7 +66,10 @@ def summarize(
     hosts = {}
     for host, entry in plan["hosts"].items():
         hosts[host] = _host(host, entry, records.get(host), _why_never(host, closed, stopped), still.get(host))
-        hosts[host] |= _updates(entry, hosts[host], (fixes or {}).get(host), (seen or {}).get(host), today)
+        # Of who was not asked nothing is known: that is not the same as nothing.
+        hosts[host] |= {"pending": None, "security": None}
+        if "before" in entry:
+            hosts[host] |= _updates(entry, hosts[host], (fixes or {}).get(host), (seen or {}).get(host), today)
     counts: dict = {}
     for entry in hosts.values():
         counts[entry["result"]] = counts.get(entry["result"], 0) + 1
@@ -101,7 +104,6 @@ def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str, unrel
         "result": entry["result"] or "not attempted",
         "reason": entry["reason"],
         "remedy": entry["remedy"],
-        "assessed": "before" in entry,
         "os": entry["os"],
         "node": entry["node"] or "",
         "began": None,

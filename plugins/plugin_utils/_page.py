@@ -253,7 +253,8 @@ def _host(mark: str, name: str, known: Mapping) -> dict:
     glyph, tone = _RESULTS.get(known["result"], ("•", "quiet"))
     if tone == "good" and not known.get("wanted", True):
         tone = "warn"
-    steps = [(item["name"], float(item["seconds"])) for item in known.get("steps") or []]
+    # How long the step took in which a host was lost nobody knows.
+    steps = [(item["name"], float(item["seconds"] or 0.0)) for item in known.get("steps") or []]
     boot = known.get("boot_id") or {}
     kernel = known.get("kernel") or {}
     return {
@@ -287,7 +288,8 @@ def _host(mark: str, name: str, known: Mapping) -> dict:
 def _whole(advice: Mapping) -> dict:
     """An advice with every field there."""
     image = {"name": "", "date": "", "age_days": None, "newer": "", **(advice.get("image") or {})}
-    loses = {"manual": [], "conffiles": [], "volumes": [], "k3s": "", **(advice.get("loses") or {})}
+    nothing = {"count": 0, "names": []}
+    loses = {**dict.fromkeys(("manual", "conffiles", "volumes"), nothing), **(advice.get("loses") or {})}
     bare = {"why": [], "end_of_support": "", "takes_along": []}
     return {**bare, **advice, "image": image, "loses": loses}
 

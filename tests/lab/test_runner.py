@@ -1,11 +1,12 @@
 """The monthly run through ansible-runner, as AWX does it: events, artifacts and the summary."""
 
 import json
+import os
 
 import ansible_runner
 import pytest
 
-from tests.support import CHECKOUT, check_report, lab, lab_env, pending
+from tests.support import BIN, CHECKOUT, check_report, lab, lab_env, pending
 
 HOST = "app1"
 
@@ -25,7 +26,7 @@ def test_the_month_as_awx_runs_it(wants_an_update, tmp_path):
         inventory=str(CHECKOUT / "inventory"),
         playbook="homelab.patching.patch",
         extravars={"patching_hosts": HOST, "patching_report_dir": str(reports)},
-        envvars=lab_env(),
+        envvars={**lab_env(), "PATH": f"{BIN}:{os.environ['PATH']}"},
         quiet=True,
     )
     print(runner.stdout.read())

@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.homelab.patching.plugins.plugin_utils import _page
 
 from tests import reports
+from tests.support import check_report
 
 ZONE = timezone.utc
 
@@ -92,7 +93,7 @@ def test_what_is_installed_and_waits_for_a_reboot_is_said():
 def test_cves_that_are_unknown_are_not_none():
     rows = _page._cves([{**item, "host": "a"} for item in reports.security(closed=True)])
     unknown = next(row for row in rows["rows"] if row["source"] == "tzdata")
-    assert (unknown["cves"], unknown["days"], rows["unknown"], rows["cves"]) == (None, None, 1, 47)
+    assert (unknown["cves"], unknown["days"], rows["unknown"], rows["cves"]) == (None, 0, 1, 47)
     named = [{**item, "host": "a", "cves": []} for item in reports.security(closed=True) if item["cves"] is None]
     assert _page._cves(named)["unknown"] == 0
     page = read(reports.good())
@@ -218,3 +219,8 @@ def test_the_index_lists_all_that_is_there():
     links = [attrs["href"] for tag, attrs in index.elements if tag == "a"]
     assert links == [f"{reports.RUN}.html", "20260901T030000Z-0001.json", "20260801T030000Z-0002.json"]
     assert "No run has left a report here yet." in Read(_page.index([])).words
+
+
+@pytest.mark.parametrize("report", [reports.good(), reports.stopped()])
+def test_the_reports_of_these_tests_are_as_real_ones(report):
+    check_report(report)
