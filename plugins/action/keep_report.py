@@ -78,7 +78,8 @@ class ActionModule(ActionBase):
 def _write(path: Path, text: str) -> None:
     """Write beside the place, then rename: nobody reads half a file."""
     beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
+    # JSON can hold what is no text.
+    beside.write_text(text, encoding="utf-8", errors="replace")
     os.replace(beside, path)
 
 

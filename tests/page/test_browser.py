@@ -65,7 +65,8 @@ def test_the_bars_of_a_host_lie_in_its_track_one_after_the_other(show):
     track = row.locator(".track").bounding_box()
     bars = [bar.bounding_box() for bar in row.locator(".track i").all()]
     assert len(bars) == len(reports.NODE)
-    assert [bar["x"] for bar in bars] == sorted(bar["x"] for bar in bars)
+    # A step too short to be seen has two pixels all the same.
+    assert [bar["x"] for bar in bars[1:]] == pytest.approx([bar["x"] + bar["width"] for bar in bars[:-1]], abs=3)
     assert bars[0]["x"] > track["x"] + track["width"] * 0.7
     assert bars[-1]["x"] + bars[-1]["width"] <= track["x"] + track["width"] + 1
 

@@ -77,6 +77,8 @@ def test_what_lies_there_spoils_nothing(keep, tmp_path):
         **{"20260801T030000Z-0003": b"[]", "20260801T030000Z-0004": b'{"hosts": {"a": 1}}'},
         "20260801T030000Z-0005": json.dumps({**reports.good(), "ended": 1e300}).encode(),
     }
+    odd = {"run": "odd", "ok": False, "wrong": ["\udcff"], "counts": {}, "hosts": {"\udcff": {"result": "lost"}}}
+    there["20260801T030000Z-0007"] = json.dumps(odd).encode()
     for name, content in there.items():
         (folder / f"{name}.json").write_bytes(content)
     (folder / "20260801T030000Z-0006.json").mkdir()
@@ -85,9 +87,9 @@ def test_what_lies_there_spoils_nothing(keep, tmp_path):
     played = keep(reports.stopped())
     assert played.status == 0 and "The report is kept, but" not in played.output
     index = (folder / "index.html").read_text()
-    listed = [reports.RUN, *(f"20260801T030000Z-{number:04}" for number in range(6, 0, -1)), EARLIER]
+    listed = [reports.RUN, *(f"20260801T030000Z-{number:04}" for number in range(7, 0, -1)), EARLIER]
     assert re.findall(r'data-run="([^"]+)"', index) == listed
-    assert index.count("This report cannot be read") == 6 and "All is well" in index
+    assert index.count("This report cannot be read") == 6 and "All is well" in index and "Not well: ?" in index
     # The last success is that of the early report, at the time that its name tells.
     assert value(folder, "patching_last_success_timestamp_seconds") == 1782874800
 
