@@ -58,6 +58,8 @@ def run(machines, tmp_path):
         played = play(playbook, *more, *arguments, env=env, reports=tmp_path / f"reports-{next(count)}")
         print(played.output)
         assert "MOMENTS NEVER CAME" not in played.output
+        # The page, the index and the textfile are made of every report of this suite.
+        assert "The report is kept, but" not in played.output
         return played
 
     return run
