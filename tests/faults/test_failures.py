@@ -64,6 +64,9 @@ def test_a_failing_postinst_stops_the_roll_until_it_is_repaired(small, package, 
     assert results(played) == {"app1": "patched", "db1": "failed", "web1": "not attempted"}
     assert any("lab-roll" in line for line in played.report["hosts"]["db1"]["log"])
     assert version("web1", "lab-roll") == "1.0"
+    # What the page is made of says what the machines say, also of a roll that has stopped.
+    for host in ("app1", "web1"):
+        assert sorted(item["name"] for item in played.report["hosts"][host]["pending"]) == sorted(pending(host))
     assert state("web1").leftovers == [] and state("db1").leftovers == []
     assert json.loads(ask("db1", "cat /etc/ansible/facts.d/patching.fact"))["result"] == "failed"
     assert json.loads(ask("app1", "cat /etc/ansible/facts.d/patching.fact"))["result"] == "patched"
