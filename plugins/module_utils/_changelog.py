@@ -15,16 +15,17 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 # deb-changelog(5): `source (version) distributions; metadata`, and at its end ` -- maintainer <address>  date`.
-_HEAD = re.compile(r"(?P<source>[a-z0-9][a-z0-9+.-]*) \((?P<version>[^()\s]+)\)[^;]*;")
+_HEAD = re.compile(r"(?P<source>[a-z0-9][a-z0-9+.-]*) \((?P<version>[^()\s]+)\)\s*(?P<suite>[^;\s]*)[^;]*;")
 _TRAILER = re.compile(r" -- .*<[^>]*>\s+(?P<date>\S.*)")
 _CVE = re.compile(r"\bCVE-(\d{4})-(\d{4,})\b", re.IGNORECASE)
 
 
 @dataclass
 class Entry:
-    """One entry: the version it belongs to, the CVEs that it names, and its day (``YYYY-MM-DD``, empty: unknown)."""
+    """One entry: its version, the release it was made for, the CVEs that it names, its day (empty: unknown)."""
 
     version: str
+    release: str
     cves: set = field(default_factory=set)
     day: str = ""
 
@@ -41,7 +42,8 @@ def entries(text: str, source: str) -> Iterator[Entry]:
         if head:
             if not f"{source}-".startswith(f"{head['source']}-"):
                 break
-            entry = Entry(head["version"])
+            # `bookworm-security` is for the release `bookworm`.
+            entry = Entry(head["version"], head["suite"].partition("-")[0])
         elif entry:
             entry.cves |= {f"CVE-{year}-{number}" for year, number in _CVE.findall(line)}
             trailer = _TRAILER.match(line)
@@ -67,8 +69,12 @@ def fixes(text: str, source: str, old: str, new: str, compare: Callable[[str, st
     :returns: ``cves`` (sorted; None: unknown, because nothing could be read, or not all of it and what was read names
         none) and ``fixed`` (the day of the oldest entry that names one, else of the oldest entry; None: unknown).
     """
-    between, complete = [], False
+    between, complete, home, day = [], False, "", ""
     for entry in entries(text, source):
+        home = home or entry.release
+        # What was made for another release (unstable) came to this one with the next entry for it, which is the newer.
+        day = entry.day if entry.release == home else day
+        entry.day = day
         if compare(entry.version, old) <= 0:
             complete = True
             break

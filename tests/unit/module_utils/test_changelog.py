@@ -25,6 +25,7 @@ SIGNED = TEXT.replace("openssl (3.0.17-1~deb12u2)", "open (3.0.17-1~deb12u2)").r
     "openssl (3.0.17-1~deb12u3)", "open-signed (3.0.17-1~deb12u3)"
 )
 SHORT = TEXT.partition("openssl (3.0.16")[0].replace("CVE-2025", "C").replace("cve-2025", "c")
+UNSTABLE = TEXT.replace(" bookworm; ", " unstable; ").replace("Import", "CVE-2025-1111")
 NEW = "3.0.17-1~deb12u3"
 BOTH = ["CVE-2025-9230", "CVE-2025-9231"]
 
@@ -41,6 +42,8 @@ BOTH = ["CVE-2025-9230", "CVE-2025-9231"]
         (TEXT, "openssl", "3.0.16-1~deb12u1", "3.0.16-1~deb12u1", None, None),
         # Cut short before the installed version, and no CVE so far: unknown, and not none.
         (SHORT, "openssl", "3.0.1", NEW, None, "2025-07-20"),
+        # An entry for another release reached this one only with the next entry for it.
+        (UNSTABLE, "openssl", "3.0.16-1~deb12u1", NEW, ["CVE-2025-1111", *BOTH], "2025-09-30"),
         # Another source's text, or none.
         (TEXT, "curl", "3.0.16-1~deb12u1", NEW, None, None),
         ("", "openssl", "1", "2", None, None),
