@@ -36,7 +36,7 @@ def readme(role: str, specs: dict) -> str:
         what = " ".join(sentences(option.get("description", "")))
         if "choices" in option:
             what += " One of " + ", ".join(f"`{json.dumps(choice)}`" for choice in option["choices"]) + "."
-        default = f"`{json.dumps(option['default'])}`" if "default" in option else "required"
+        default = f"`{json.dumps(option['default'])}`" if "default" in option else "required" * bool(option.get("required"))
         out.append(f"| `{name}` | {kind} | {cell(default)} | {cell(what)} |")
     others = {name: spec for name, spec in specs.items() if spec is not main}
     if others:
