@@ -36,7 +36,9 @@ def readme(role: str, specs: dict) -> str:
         what = " ".join(sentences(option.get("description", "")))
         if "choices" in option:
             what += " One of " + ", ".join(f"`{json.dumps(choice)}`" for choice in option["choices"]) + "."
-        default = f"`{json.dumps(option['default'])}`" if "default" in option else "required" * bool(option.get("required"))
+        default = "required" if option.get("required") else ""
+        if "default" in option:
+            default = f"`{json.dumps(option['default'])}`"
         out.append(f"| `{name}` | {kind} | {cell(default)} | {cell(what)} |")
     others = {name: spec for name, spec in specs.items() if spec is not main}
     if others:

@@ -1,12 +1,10 @@
-"""READMEs of roles are what their argument_specs say; defaults and argument_specs have the same keys and values."""
+"""READMEs of roles are what their argument_specs say."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from jinja2.nativetypes import NativeEnvironment
 
 CHECKOUT = Path(__file__).parents[3]
 ROLES = CHECKOUT / "roles"
@@ -39,16 +37,3 @@ def test_a_stale_one_and_an_unknown_role_are_told(tmp_path):
     assert (run("--check", "r").returncode, run("r").returncode, run("--check", "r").returncode) == (1, 0, 0)
     assert "Do `x|y`." in (role / "README.md").read_text()
     assert run("nope").returncode == 2
-
-
-@pytest.mark.parametrize("role", ALL)
-def test_defaults_and_argument_specs_say_the_same(role):
-    role = ROLES / role
-    defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
-    defaults = {
-        name: NativeEnvironment().from_string(value).render() if "{{" in str(value) else value
-        for name, value in defaults.items()
-    }
-    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
-    for entry in specs.values():
-        assert {name: option["default"] for name, option in entry["options"].items()} == defaults
