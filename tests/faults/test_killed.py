@@ -1,10 +1,12 @@
 """The controller is killed with SIGKILL at every boundary of a run over one host; the next run puts the host right.
 
-By default after every task that changed something; with FULL=1 before every task.
+By default after every task that changed something, by the next run and by a recovery in turns; with FULL=1 before every
+task, by each of them.
 """
 
 import json
 import os
+from itertools import cycle
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.faults.conftest import ONLY_THE_LAB
 from tests.faults.test_failures import package, small  # noqa: F401 - fixtures
 from tests.support import ask, lab, pending, state
 
+FULL = bool(os.environ.get("PATCHING_FULL"))
 HOST = "app1"
 ONLY = {"patching_hosts": HOST}
 
@@ -37,8 +40,8 @@ def killed(run, tmp_path, at=-1, policy=None):
     return played, [json.loads(line) for line in log.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("healer", ["patch", "recover"])
-def test_killed_at_every_boundary(prepare, run, tmp_path, healer):
+@pytest.mark.parametrize("healers", [["patch"], ["recover"]] if FULL else [["patch", "recover"]], ids="-".join)
+def test_killed_at_every_boundary(prepare, run, tmp_path, healers):
     before = prepare()
     played, lines = killed(run, tmp_path)
     assert played.status == 0
@@ -46,13 +49,12 @@ def test_killed_at_every_boundary(prepare, run, tmp_path, healer):
     starts = [line for line in lines if "start" in line]
     first = next(line["start"] for line in starts if line["task"].endswith("Claim the host"))
     last = max(line["changed"] for line in lines if "changed" in line) + 1
-    full = os.environ.get("PATCHING_FULL")
     boundaries = sorted(
-        range(first, last + 1) if full else {line["changed"] + 1 for line in lines if "changed" in line}
+        range(first, last + 1) if FULL else {line["changed"] + 1 for line in lines if "changed" in line}
     )
     print(f"{len(starts)} tasks start; killed before {len(boundaries)} of them: {boundaries}")
 
-    for at in boundaries:
+    for at, healer in zip(boundaries, cycle(healers), strict=False):
         what = f"killed before task {at}, {starts[at]['task']}; then {healer}"
         print(what)
         before = prepare()
