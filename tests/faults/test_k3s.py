@@ -362,6 +362,33 @@ def test_a_member_of_etcd_that_is_down_keeps_every_server_as_it_is(three, pendin
     assert whole(three, *MEMBERS)
 
 
+@pytest.mark.skipif(not FULL, reason="only with FULL=1")
+def test_a_member_of_etcd_that_reaches_nobody_after_its_reboot_stays_cordoned(three, pending, run):
+    """Its kubelet and its own API server run: only a quorum read through its own member tells."""
+    first, host, last = SERVERS
+    peers = [each["address"] for each in json.loads(lab("status", "--json"))["hosts"] if each["name"] in (first, last)]
+    drop_in = "/etc/systemd/system/k3s.service.d"
+    lines = ["[Service]", *(f"ExecStartPre=/bin/ip route replace blackhole {peer}" for peer in peers)]
+    quoted = "' '".join(lines)
+    script = f"mkdir -p {drop_in} && printf '%s\\n' '{quoted}' > {drop_in}/alone.conf"
+    pending(host, first)
+    before = state(first).boot_id
+    cut = at(host, "patch_reboot : Reboot", "shell", host, "sh", "-c", script)
+    more = {"patching_k3s_node_timeout": 20, "patching_max_failures": 5}
+    played = run("patch", policy=policy(host, **more), moments=[cut])
+    assert results(played) == {host: "failed"} and played.status != 0
+    assert three.nodes()[three.node(host)]["unschedulable"]
+    # Nobody else of its cluster is touched meanwhile.
+    assert results(run("patch", policy=policy(first, **more)))[first] == "refused"
+    assert state(first).boot_id == before
+    mend = "; ".join(f"ip route del blackhole {peer}" for peer in peers)
+    ask(host, f"rm -r {drop_in} && systemctl daemon-reload && {mend}")
+    ask(host, "until k3s kubectl get --raw /readyz > /tmp/ready; do sleep 1; done")
+    three.until_ready(MEMBERS)
+    assert run("patch", policy=policy(*MEMBERS, **SOON)).status == 0
+    assert whole(three, *MEMBERS)
+
+
 def test_a_node_that_is_gone_for_good_is_forgotten_and_the_rest_goes_on(three, pending, run):
     """The last one: the cluster has one node less after it."""
     gone, *rest = [WORKERS[1], WORKERS[0], *SERVERS]
