@@ -108,6 +108,8 @@ def members(listed: Iterable[Mapping], nodes: Mapping) -> list:
 def quorum(etcd: list | None, node: str) -> dict:
     """May the server `node` go without etcd losing its majority?
 
+    A member whose Node is gone stops every server, also while it still answers.
+
     :param etcd: `members`, each with ``healthy``; None where they could not be listed.
     :returns: ``problems``, and ``outage``: the API will be away while it is gone.
     """
@@ -119,6 +121,11 @@ def quorum(etcd: list | None, node: str) -> dict:
     remedy = f"mend etcd first: {_ON_A_SERVER}"
     if len(mine) != 1:
         return {"outage": False, "problems": [problem(f"etcd does not list {node} once as a voting member", remedy)]}
+    lost = [member["name"] or member["id"] for member in etcd if member["node"] is None]
+    if lost:
+        # Nobody can say what becomes of it next: it may answer now and be taken away with its machine at any moment.
+        why = f"etcd's member {', '.join(lost)} has no node in the API"
+        return {"outage": False, "problems": [problem(why, f"let its server join again, or remove it; {_ON_A_SERVER}")]}
     if len(voters) < len(etcd):
         joining = ", ".join(member["name"] or member["id"] for member in etcd if member["learner"])
         return {"outage": False, "problems": [problem(f"etcd's member {joining} is still joining", "wait for it")]}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.homelab.patching.plugins.module_utils import _k3s
 
+from tests.k3s import boxes
 from tests.k3s.boxes import CHECKOUT
-from tests.k3s.conftest import RUN
+from tests.k3s.conftest import RUN, has_roles, ready
 from tests.k3s.test_node import cordoned, marks
 
 BIN = Path(sys.executable).parent
@@ -109,6 +111,25 @@ def test_an_admin_who_uncordons_ends_the_drain_and_keeps_his_node(cluster, play,
     assert status == 2
     assert "somebody uncordoned node ka1" in output
     assert (cordoned(cluster), marks(cluster)) == (False, {})
+
+
+def test_a_member_of_etcd_whose_node_is_gone_keeps_every_server_as_it_is(cluster, play):
+    server = cluster["ks1"]
+    server.kubectl("delete", "node", "ks3")
+    try:
+        status, output, _told = play("drain", target="host-ks2")
+        assert status == 2
+        assert re.search("etcd's member ks3[^ ]* has no node in the API", output)
+        assert (cordoned(cluster, "ks2"), marks(cluster, "ks2")) == (False, {})
+        # An agent takes no part in the quorum.
+        status, _output, told = play("gate")
+        assert (status, told["gate"]["problems"]) == (0, [])
+    finally:
+        # As at its start, K3s makes the Node of a server anew.
+        cluster["ks3"].stop()
+        cluster["ks3"].start()
+        boxes.until("ks3 Ready", lambda: ready(server) == sorted(cluster))
+        boxes.until("the labels of ks3", lambda: has_roles(server, "ks3"))
 
 
 def test_a_node_that_does_not_come_back_stays_cordoned(cluster, play):

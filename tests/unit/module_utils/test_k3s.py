@@ -59,12 +59,12 @@ NODES = {
 }
 
 
-def etcd(*healthy, size=3, learner=()):
+def etcd(*healthy, size=3, learner=(), gone=()):
     return [
         {
             "id": str(number),
             "name": f"s{number}-abcd",
-            "node": {1: "S1.lab.example"}.get(number, f"s{number}") if number < 4 else None,
+            "node": None if number in gone else {1: "S1.lab.example"}.get(number, f"s{number}"),
             "address": f"198.18.0.{number}",
             "learner": number in learner,
             "healthy": number in healthy,
@@ -250,7 +250,10 @@ def test_members_find_their_node_by_name_then_by_address():
         (etcd(2, 3), False, False),
         (etcd(2), False, False),
         (etcd(1, 2, 3, 4, size=4), True, False),  # 3 of 4 remain, and 3 are needed.
-        (etcd(1, 2, 3, size=4), False, False),  # One whose Node is gone counts.
+        (etcd(1, 2, 3, size=4), False, False),
+        # A member whose Node is gone stops every server, whether it answers or not.
+        (etcd(1, 2, 3, 4, size=4, gone=[4]), False, False),
+        (etcd(1, 2, 3, 4, size=5, gone=[5]), False, False),
         (etcd(1, 2, 3, 4, size=5), True, False),
         (etcd(1, 2, 3, size=5), False, False),
         (etcd(2, size=1), False, False),
