@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab import api, checks, leftovers, repo, table
+from lab import api, checks, k3s, leftovers, repo, table
 from lab.config import CLIENT, GATEWAY, PVE_PORT, LabError
 
 
@@ -39,7 +39,7 @@ def _script(value: str) -> str:
     return Path(value[1:]).read_text() if value.startswith("@") else value
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     """The command line's grammar."""
     top = argparse.ArgumentParser(prog="python -m lab", description=__doc__, allow_abbrev=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -82,6 +82,10 @@ def parser() -> argparse.ArgumentParser:
     node = command("node", "take a node of the hypervisor offline, or bring it back")
     node.add_argument("name")
     node.add_argument("state", choices=("online", "offline"))
+    cluster = command("k3s", "make a K3s cluster of hosts")
+    cluster.add_argument("--servers", required=True, help="separated by commas; the first one begins the cluster")
+    cluster.add_argument("--agents", default="", help="separated by commas")
+    cluster.add_argument("--datastore", choices=("etcd", "sqlite"), help="default: sqlite for one server, else etcd")
     publish = command("publish", "offer a package in the lab's apt repository")
     publish.add_argument("name")
     publish.add_argument("version")
@@ -122,6 +126,12 @@ def _guest(args: argparse.Namespace) -> None:
     print(json.dumps(api.guest(args.host, default=args.default, **facts), indent=1))
 
 
+def _k3s(args: argparse.Namespace) -> None:
+    servers, agents = ([name for name in names.split(",") if name] for names in (args.servers, args.agents))
+    k3s.cluster(servers, agents, etcd=args.datastore == "etcd" if args.datastore else len(servers) > 1)
+    print(f"lab: K3s is Ready; ask it: tools/lab shell {servers[0]} k3s kubectl get nodes")
+
+
 def _reset(args: argparse.Namespace) -> None:
     if not (args.host or args.repo or args.guests):
         raise LabError("reset what? Name hosts, --repo or --guests")
@@ -147,9 +157,9 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0912
         case "check" if lab := leftovers.running():
             print(f"lab: up already, from {lab['checkout']} (pid {lab['supervisor']['pid']})")
         case "check":
-            families = table.load().families
-            checks.all_of_them(families)
-            missing = checks.missing_packages(families)
+            wanted = table.load()
+            checks.all_of_them(wanted)
+            missing = checks.missing_packages(wanted.families)
             print(
                 "lab: this machine can boot test machines" + (f"; to install: {', '.join(missing)}" if missing else "")
             )
@@ -173,6 +183,8 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0912
             _guest(args)
         case "node":
             api.node(args.name, online=args.state == "online")
+        case "k3s":
+            _k3s(args)
         case "publish":
             _publish(args)
         case "unpublish":

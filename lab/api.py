@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lab import archive, cacher, checks, hypervisor, leftovers, network, repo, roots, table
+from lab import archive, cacher, checks, containers, hypervisor, leftovers, network, repo, roots, table
 from lab.config import (
     BRIDGE,
     CACHE,
@@ -33,6 +33,7 @@ from lab.config import (
     PVE_PORT,
     PVE_TOKEN,
     PVE_USER,
+    RUNTIME,
     SOCKET,
     STATE,
     SUPERVISOR_LOG,
@@ -371,9 +372,10 @@ def up(names: list[str] | None = None) -> dict[str, Any]:
         lab = leftovers.running()
         if lab:
             _refuse_other(lab)
-            if lab["distro"] != os.environ.get("LAB_DISTRO", ""):
-                kind = f"LAB_DISTRO={lab['distro']}" if lab["distro"] else "no LAB_DISTRO"
-                raise LabError(f"the lab is up with {kind}; take it down first: python -m lab down")
+            for key, now in (("distro", os.environ.get("LAB_DISTRO", "")), ("runtime", RUNTIME)):
+                if lab[key] != now:
+                    kind = f"LAB_{key.upper()}={lab[key]}" if lab[key] else f"no LAB_{key.upper()}"
+                    raise LabError(f"the lab is up with {kind}; take it down first: python -m lab down")
             say(f"lab: already up (pid {lab['supervisor']['pid']}); making sure that the hosts run")
             found: dict[str, Any] = ask("start", hosts=[host.name for host in picked])
             return found
@@ -381,12 +383,11 @@ def up(names: list[str] | None = None) -> dict[str, Any]:
             with step(f"Cleaning up after a lab that was killed ({', '.join(left)})"):
                 leftovers.clean(wanted.hosts)
         archive.refresh_if_empty()
-        families = wanted.families
-        sources = checks.all_of_them(families)
+        sources = checks.all_of_them(wanted)
         for distro in wanted.used:
             if not roots.path(distro).is_dir():
                 checks.archive_answers(sources[distro.family], distro)
-        _install(families)
+        _install(wanted.families)
         try:
             return _up(wanted, picked, sources)
         except BaseException as error:
@@ -413,6 +414,8 @@ def _up(wanted: table.Table, picked: list[table.Host], sources: Mapping[str, arc
         "checkout": str(CHECKOUT),
         "env": values,
         "distro": os.environ.get("LAB_DISTRO", ""),
+        "runtime": RUNTIME,
+        "sysctls": containers.sysctls() if RUNTIME else {},
         "archives": {family: vars(source) for family, source in sources.items()},
         "roots": {distro.name: str(roots.path(distro)) for distro in wanted.used},
     }

@@ -13,11 +13,23 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lab import archive
-from lab.config import BRIDGE, CACHE, CACHER_PORT, GATEWAY, NAME, NETWORK, PVE_PORT, REPO_PORT, STATE, LabError
+from lab import archive, containers
+from lab.config import (
+    BRIDGE,
+    CACHE,
+    CACHER_PORT,
+    GATEWAY,
+    NAME,
+    NETWORK,
+    PVE_PORT,
+    REPO_PORT,
+    RUNTIME,
+    STATE,
+    LabError,
+)
 from lab.machine import own_cgroups, systemd_runs_this_machine
 from lab.system import attempt, filesystem, mounts, run
-from lab.table import Distro
+from lab.table import Distro, Table
 
 # command: the Debian package that brings it
 COMMANDS = {
@@ -177,10 +189,21 @@ def archive_answers(source: archive.Archive, distro: Distro) -> None:
             )
 
 
-def all_of_them(families: Sequence[str]) -> dict[str, archive.Archive]:
+def runtime(distros: Sequence[str]) -> None:
+    """Can these distributions run containers here, if that is wanted?"""
+    if RUNTIME not in ("", "containerd"):
+        raise LabError(f"LAB_RUNTIME={RUNTIME}: only containerd is known")
+    if RUNTIME and not containers.unified() and set(distros) != {"debian-12"}:
+        # systemd gave cgroup v1 up after that, and containers need the controllers of the machine.
+        raise LabError("this machine has cgroup v1, where only Debian 12 runs containers: LAB_DISTRO=debian-12")
+
+
+def all_of_them(wanted: Table) -> dict[str, archive.Archive]:
     """All checks, cheap ones first; the archive of each family of distributions that will be used."""
+    families = wanted.families
     root()
     cache()
+    runtime([distro.name for distro in wanted.used])
     packages(families)
     free_network()
     free_ports()

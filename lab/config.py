@@ -24,6 +24,7 @@ REPO_PORT = 3143
 PVE_PORT = 8006
 
 USER = "ops"
+RUNTIME = os.environ.get("LAB_RUNTIME", "")  # containerd: the hosts run containers
 MACHINE_PREFIX = "lab-"  # of the machine names that nspawn is given
 
 INFO = STATE / "lab.json"

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lab import network
+from lab import containers, network
 from lab.config import CACHE, HOSTS, INFO, MACHINE_PREFIX, NAME, STATE
 from lab.system import alive, below, kill, mounts, pids, remove_tree, unmount
 
@@ -132,7 +132,9 @@ def clean(hosts: Iterable[str]) -> None:
     # The table may have changed since the lab was started: the folders say what there was.
     there = [path.name for path in HOSTS.iterdir()] if HOSTS.is_dir() else []
     names = list(dict.fromkeys([*hosts, *there]))
+    kernel = info().get("sysctls", {})
     stop_processes(names)
+    containers.restore(kernel)
     remove_nspawn_files(names)
     remove_files()
     network.bridge_down()

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab import network, repo
+from lab import containers, network, repo
 from lab.archive import Archive
-from lab.config import GATEWAY, HOSTS, KEYS, MACHINE_PREFIX, NAME, NETWORK, USER, LabError
-from lab.roots import write
+from lab.config import GATEWAY, HOSTS, KEYS, MACHINE_PREFIX, NAME, NETWORK, RUNTIME, USER, LabError
+from lab.files import write
 from lab.system import below, die_with_parent, kill, mounts, remove_tree, run, unmount
 from lab.table import Distro, Host
 
@@ -66,9 +66,17 @@ def systemd_runs_this_machine() -> bool:
 
 
 def own_cgroups(name: str) -> list[Path]:
-    """The cgroups a host gets where no systemd hands out scopes: in the v2 tree, and in systemd's own v1 tree."""
+    """The cgroups a host gets where no systemd hands out scopes: in the v2 tree, and in systemd's own v1 tree.
+
+    For containers it is all v1 trees.
+    """
     root = Path("/sys/fs/cgroup")
-    trees = [root] if (root / "cgroup.controllers").exists() else [root / "unified", root / "systemd"]
+    if containers.unified():
+        trees = [root]
+    elif RUNTIME:
+        trees = [path for path in sorted(root.iterdir()) if not path.is_symlink()]
+    else:
+        trees = [root / "unified", root / "systemd"]
     return [tree / NAME / name for tree in trees if tree.is_dir()]
 
 
@@ -135,7 +143,7 @@ class Machine:
 
     def prepare(self) -> None:
         """Mount the overlay; write into a new one what makes it this host."""
-        for name in ("upper", "work", "root"):
+        for name in ("upper", "work", "root", *containers.BESIDE):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         if not below(mounts(), self.root):
             options = f"lowerdir={self.base},upperdir={self.folder}/upper,workdir={self.folder}/work"
@@ -150,7 +158,7 @@ class Machine:
         for point in below(mounts(), self.root):
             unmount(point)
         (self.folder / "seeded").unlink(missing_ok=True)
-        for name in ("upper", "work"):
+        for name in ("upper", "work", *containers.BESIDE):
             remove_tree(self.folder / name)
 
     def seed(self) -> None:
@@ -188,6 +196,8 @@ class Machine:
             shutil.copyfile(repo.deb(name, version), root / "lab.deb")
             run("chroot", root, "dpkg", "--install", "/lab.deb", env={**SHELL_ENV, "DEBIAN_FRONTEND": "noninteractive"})
             (root / "lab.deb").unlink()
+        if RUNTIME:
+            containers.seed(root, int(host.address.rpartition(".")[2]))
 
     # --- the power ---
 
@@ -198,7 +208,18 @@ class Machine:
             f"--hostname={self.host.name}", "--boot", "--register=no", f"--network-bridge={network.BRIDGE}",
             "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--settings=no", "--console=pipe",
         ]  # fmt: skip
+        if RUNTIME:
+            words += containers.WORDS
+            words += [f"--bind={self.folder}/{name}:{path}" for name, path in containers.BESIDE.items()]
         return words if systemd_runs_this_machine() else [*words, "--keep-unit"]
+
+    def environment(self) -> dict[str, str]:
+        """What nspawn reads from its environment."""
+        unified = not RUNTIME or containers.unified()
+        out = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1" if unified else "0"}
+        if RUNTIME:
+            out |= {"SYSTEMD_NSPAWN_USE_CGNS": "1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"}
+        return out
 
     def enter(self) -> None:
         """In the child, before exec: die with the supervisor; a cgroup of its own, by which the host is found."""
@@ -233,12 +254,15 @@ class Machine:
         while True:
             await asyncio.to_thread(network.forget_cable, self.host.name)
             if not systemd_runs_this_machine():
-                for group in own_cgroups(self.host.name):
+                groups = own_cgroups(self.host.name)
+                for group in groups:
                     group.mkdir(parents=True, exist_ok=True)
+                if RUNTIME and not containers.unified():
+                    containers.enter(groups)
             with (self.folder / "console.log").open("ab") as console:
                 self.process = await asyncio.create_subprocess_exec(
                     *self.command(), stdin=asyncio.subprocess.DEVNULL, stdout=console, stderr=console,
-                    env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}, preexec_fn=self.enter,
+                    env=self.environment(), preexec_fn=self.enter,
                 )  # fmt: skip
             self.boots += 1
             self.started_at = time.time()

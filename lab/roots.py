@@ -12,9 +12,10 @@ import os
 import subprocess
 from pathlib import Path
 
-from lab import cacher
+from lab import cacher, containers
 from lab.archive import FAMILIES, Archive
-from lab.config import CACHE, USER, LabError
+from lab.config import CACHE, RUNTIME, USER, LabError
+from lab.files import write
 from lab.system import die_with_parent, remove_tree, run
 from lab.table import Distro
 
@@ -22,15 +23,6 @@ PACKAGES = (
     "systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,python3,python3-apt,sudo,iproute2,procps,"
     "unattended-upgrades,needrestart,ca-certificates,apt-utils,gpgv,{keyring},openssl,libc-bin"
 )
-
-
-def write(root: Path, path: str, text: str, mode: int = 0o644) -> None:
-    """Put a file into a root."""
-    target = root / path.lstrip("/")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    target.write_text(text)
-    target.chmod(mode)
 
 
 def finish(root: Path) -> None:
@@ -87,7 +79,8 @@ def finish(root: Path) -> None:
 
 def packages(distro: Distro) -> str:
     """What is installed in a root of this distribution."""
-    return PACKAGES.format(keyring=FAMILIES[distro.family].keyring_package)
+    more = f",{containers.PACKAGES}" if RUNTIME else ""
+    return PACKAGES.format(keyring=FAMILIES[distro.family].keyring_package) + more
 
 
 def key(distro: Distro, architecture: str) -> str:
@@ -98,14 +91,18 @@ def key(distro: Distro, architecture: str) -> str:
 
 def path(distro: Distro) -> Path:
     """Where the root of this distribution lies once it is built."""
-    return CACHE / "roots" / f"{distro.name}-{key(distro, run('dpkg', '--print-architecture').strip())}"
+    return CACHE / "roots" / f"{_name(distro)}-{key(distro, run('dpkg', '--print-architecture').strip())}"
+
+
+def _name(distro: Distro) -> str:
+    return f"{RUNTIME}-{distro.name}" if RUNTIME else distro.name
 
 
 def build(distro: Distro, archive: Archive) -> Path:
     """Build a root aside and rename it when it is whole; from the main suite alone, so that updates are pending."""
     target, family = path(distro), FAMILIES[distro.family]
-    aside = target.with_name(f"{distro.name}.building")
-    log = aside.with_name(f"{distro.name}.log")
+    aside = target.with_name(f"{_name(distro)}.building")
+    log = aside.with_name(f"{_name(distro)}.log")
     aside.parent.mkdir(parents=True, exist_ok=True)
     # What a killed mmdebstrap leaves in its temporary folder goes with the next build or with the cache.
     temporary = aside.with_name("tmp")
@@ -140,7 +137,7 @@ def build(distro: Distro, archive: Archive) -> Path:
     finish(aside)
     # Access by root alone: the root holds set-uid programs that get no updates.
     aside.parent.chmod(0o700)
-    for old in aside.parent.glob(f"{distro.name}-*"):
+    for old in aside.parent.glob(f"{_name(distro)}-*"):
         remove_tree(old)
     aside.rename(target)
     return target

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 import time
 from pathlib import Path
 
-from tests.support import ask, lab, lab_env
-
-UNIT = """[Unit]
-After=network-online.target
-
-[Service]
-Type=notify
-KillMode=process
-Restart=always
-RestartSec=2
-TimeoutStartSec=0
-ExecStart=/usr/local/bin/k3s {role}
-
-[Install]
-WantedBy=multi-user.target
-"""
+from lab import k3s
+from tests.support import ask, lab
 
 
 def binary() -> Path | None:
-    """K3S_BINARY, else the stand-in that the lab has built; None where there is neither."""
-    if os.environ.get("K3S_BINARY"):
-        return Path(os.environ["K3S_BINARY"])
-    cached = sorted(Path("/var/cache/homelab-patching-lab").glob("k3s*/k3s"), key=lambda path: path.stat().st_mtime)
-    return cached[-1] if cached else None
+    """The K3s that is at hand: see lab/k3s.py; None where there is none."""
+    return k3s.found()
 
 
 class Cluster:
@@ -41,42 +23,14 @@ class Cluster:
     def __init__(self, servers: list[str], agents: list[str], etcd: bool) -> None:
         self.servers, self.agents = servers, agents
         self.hosts = [*servers, *agents]
-        addresses = {host["name"]: host["address"] for host in json.loads(lab("status", "--json"))["hosts"]}
-        first = f"https://{addresses[servers[0]]}:6443"
-        for host in self.hosts:
-            role = "server" if host in servers else "agent"
-            config = {"node-ip": addresses[host], "token": "secret", "node-name": self.node(host)}
-            if host != servers[0]:
-                config["server"] = first
-            elif etcd:
-                config["cluster-init"] = True
-            self._install(host, role, config, addresses[host])
-            if host in servers:
-                self.until_ready(self.hosts[: self.hosts.index(host) + 1])
-        self.until_ready(self.hosts)
+        datastore = "etcd" if etcd else "sqlite"
+        words = ["--servers", ",".join(servers), "--agents", ",".join(agents), "--datastore", datastore]
+        lab("k3s", *words, timeout=900)
 
     @staticmethod
     def node(host: str) -> str:
         """The name of a host's node."""
-        return f"node-{host}.lab.example"
-
-    @staticmethod
-    def _install(host: str, role: str, config: dict, address: str) -> None:
-        env = lab_env()
-        login = [
-            *("-i", env["ANSIBLE_PRIVATE_KEY_FILE"], *env["ANSIBLE_SSH_COMMON_ARGS"].split()),
-            f"{env['ANSIBLE_REMOTE_USER']}@{address}",
-        ]
-        with binary().open("rb") as stream:
-            subprocess.run(["ssh", *login, "cat > /tmp/k3s"], stdin=stream, check=True, capture_output=True)
-        unit = "k3s" if role == "server" else "k3s-agent"
-        ask(
-            host,
-            "install -m 755 /tmp/k3s /usr/local/bin/k3s && rm /tmp/k3s && mkdir -p /etc/rancher/k3s &&"
-            f" echo '{json.dumps(config)}' > /etc/rancher/k3s/config.yaml &&"
-            f" echo '{UNIT.format(role=role)}' > /etc/systemd/system/{unit}.service &&"
-            f" systemctl daemon-reload && systemctl enable -q --now --no-block {unit}",
-        )
+        return k3s.node(host)
 
     def kubectl(self, *words: str, check: bool = True) -> str:
         """kubectl of an admin, on the first server that answers."""
@@ -125,7 +79,10 @@ class Cluster:
     def deploy(self, name: str, replicas: int, minimum: int | None = None, node: str = "") -> None:
         """A Deployment, with a PodDisruptionBudget where `minimum` is given; waits until its pods are ready."""
         labels = {"app": name}
-        pod: dict = {"terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "image": "any"}]}
+        pod: dict = {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "main", "image": "any", "imagePullPolicy": "IfNotPresent"}],
+        }
         if node:
             pod["nodeSelector"] = {"kubernetes.io/hostname": node}
         spec = {

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from lab.config import RUNTIME
 from tests.faults.clusters import binary
 from tests.k3s import boxes
 
@@ -12,6 +13,8 @@ RUN = "20261123T030000Z-mine"
 
 
 def _binary() -> str:
+    if RUNTIME:
+        pytest.skip("LAB_RUNTIME is for the lab's hosts; these nodes run no containers")
     found = binary()
     if found is None:
         pytest.skip("no K3s: build the stand-in with tools/standin (needs Go), or name a binary: K3S_BINARY=/path/k3s")
