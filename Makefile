@@ -12,7 +12,7 @@ LINK := .build/collections/ansible_collections/homelab/patching
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-$(VENV)/%.done: requirements/%.txt requirements/control.txt requirements/lab.txt tools/venv
+$(VENV)/%.done: requirements/%.txt requirements/control.txt requirements/control-hashes.txt requirements/lab.txt tools/venv
 	@tools/venv $(VENV) $<
 	@touch $@
 

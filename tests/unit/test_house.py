@@ -100,3 +100,19 @@ def test_every_variable_of_the_policy_is_documented():
     pages = [POLICY, CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md"), *CHECKOUT.glob("roles/*/README.md")]
     text = "\n".join(page.read_text() for page in pages)
     assert [name for name in sorted(_policy.NAMES) if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_every_package_of_the_control_node_is_pinned_by_its_hashes():
+    folder = CHECKOUT / "requirements"
+    text = (folder / "control-hashes.txt").read_text()
+    pinned = {}
+    for entry in re.split(r"\n(?=\S)", text.partition("\n")[2].strip()):
+        first, *hashes = (line.strip().removesuffix("\\").strip() for line in entry.splitlines())
+        pinned.setdefault(first.partition(" ;")[0], []).extend(hashes)
+    for name, hashes in pinned.items():
+        assert hashes and all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes), name
+    wanted = [line.partition(";")[0].strip() for line in (folder / "control.txt").read_text().splitlines()]
+    missing = [each for each in wanted if not each.startswith("#") and each not in pinned]
+    assert not missing, "run tools/hashes"
+    # Where packages come from is everybody's own business.
+    assert "://" not in text
