@@ -36,6 +36,8 @@ def assessment(number: int) -> dict:
         **{"upgrade": "full", "reboot": "if_required", "ring": 10 * (number % 4), "apart": [f"pair{number // 2}"]},
         **{"exclude_packages": [], "before": "", "after": "", "until": None},
         **{"wave_size": 10, "per_node": 3, "max_failures": 0},
+        **{"k3s_kured": "refuse", "k3s_api_outage": "announce", "k3s_foreign_nodes": "refuse"},
+        **{"rebuild_image_days": 365, "rebuild_support_days": 90},
     }
     return _plan.assessment(policy, {"node": f"pve{number // 4 % 8}"}, {}, {"host": host})
 
