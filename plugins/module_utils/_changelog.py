@@ -69,7 +69,8 @@ def fixes(text: str, source: str, old: str, new: str, compare: Callable[[str, st
     :returns: ``cves`` (sorted; None: unknown, because nothing could be read, or not all of it and what was read names
         none) and ``fixed`` (the day of the oldest entry that names one, else of the oldest entry; None: unknown).
     """
-    between, complete, home, day = [], False, "", ""
+    between: list[Entry] = []
+    complete, home, day = False, "", ""
     for entry in entries(text, source):
         home = home or entry.release
         # What was made for another release (unstable) came to this one with the next entry for it, which is the newer.
@@ -78,7 +79,8 @@ def fixes(text: str, source: str, old: str, new: str, compare: Callable[[str, st
         if compare(entry.version, old) <= 0:
             complete = True
             break
-        if compare(entry.version, new) <= 0:
+        # Below the new version's own entry all is part of it, also 3.11-1.1 below 3.11-1.1~deb13u1, which is the lower.
+        if between or compare(entry.version, new) <= 0:
             between.append(entry)
     named = [entry for entry in between if entry.cves]
     days = sorted(filter(None, (entry.day for entry in named or between)))

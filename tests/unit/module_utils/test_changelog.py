@@ -27,6 +27,31 @@ SIGNED = TEXT.replace("openssl (3.0.17-1~deb12u2)", "open (3.0.17-1~deb12u2)").r
 SHORT = TEXT.partition("openssl (3.0.16")[0].replace("CVE-2025", "C").replace("cve-2025", "c")
 UNSTABLE = TEXT.replace(" bookworm; ", " unstable; ").replace("Import", "CVE-2025-1111")
 NEW = "3.0.17-1~deb12u3"
+# As a stable release takes over a fix of unstable: the version that came first is the higher one.
+BACKPORT = """needrestart (3.11-1.1~deb13u2) trixie-security; urgency=high
+
+  * Fix the backport.
+
+ -- Salvatore <carnil@example.org>  Thu, 19 Nov 2026 00:05:06 +0100
+
+needrestart (3.11-1.1~deb13u1) trixie-security; urgency=high
+
+  * Rebuild for trixie-security
+
+ -- Salvatore <carnil@example.org>  Wed, 18 Nov 2026 19:49:28 +0100
+
+needrestart (3.11-1.1) unstable; urgency=high
+
+  * Escape (CVE-2026-4444).
+
+ -- Salvatore <carnil@example.org>  Tue, 17 Nov 2026 22:47:05 +0100
+
+needrestart (3.11-1) unstable; urgency=medium
+
+  * CVE-2024-48990
+
+ -- Patrick <patrick@example.org>  Fri, 06 Jun 2025 12:00:00 +0200
+"""
 BOTH = ["CVE-2025-9230", "CVE-2025-9231"]
 
 
@@ -44,6 +69,8 @@ BOTH = ["CVE-2025-9230", "CVE-2025-9231"]
         (SHORT, "openssl", "3.0.1", NEW, None, "2025-07-20"),
         # An entry for another release reached this one only with the next entry for it.
         (UNSTABLE, "openssl", "3.0.16-1~deb12u1", NEW, ["CVE-2025-1111", *BOTH], "2025-09-30"),
+        (BACKPORT, "needrestart", "3.11-1", "3.11-1.1~deb13u2", ["CVE-2026-4444"], "2026-11-18"),
+        (BACKPORT, "needrestart", "3.11-1.1~deb13u1", "3.11-1.1~deb13u2", [], "2026-11-18"),
         # Another source's text, or none.
         (TEXT, "curl", "3.0.16-1~deb12u1", NEW, None, None),
         ("", "openssl", "1", "2", None, None),
