@@ -442,7 +442,7 @@ def down(*, purge: bool = False, other: bool = False) -> bool:
             shutil.rmtree(place / CLIENT.relative_to(CHECKOUT), ignore_errors=True)
         if purge:
             # By name: LAB_CACHE may be a folder that holds more than the lab's cache.
-            for part in ("roots", "debs", "gnupg", "last-failure"):
+            for part in ("roots", "debs", "gnupg", "last-failure", *(path.name for path in CACHE.glob("k3s-*"))):
                 remove_tree(CACHE / part)
             with suppress(OSError):
                 CACHE.rmdir()

@@ -250,6 +250,26 @@ def test_a_run_that_slept_past_its_claims_touches_nothing_more(one, pending, run
     assert whole(one, *NODES)
 
 
+def test_nobody_works_on_a_second_node_while_a_run_has_one(one, pending, run, asleep):
+    """Neither another run nor the daily update, which has its own hour."""
+    first, second = AGENTS
+    name = pending(first, second)
+    busy = asleep(first, "Upgrade", {"patching_hosts": first})
+    holder = json.loads(ask(second, "cat /var/lib/homelab-patching/claim.json"))["run"]
+    played = run("patch", policy=policy(second))
+    assert played.status != 0
+    assert results(played) == {second: "refused"}
+    assert f"claimed by run {holder}" in played.report["hosts"][second]["reason"]
+    daily = "systemctl start apt-daily-upgrade.service; systemctl show -P Result apt-daily-upgrade.service"
+    assert ask(second, daily) == "exec-condition"
+    awake(busy)
+    assert busy.returncode == 0
+    assert (version(first, name), version(second, name)) == ("2.0", "1.0")
+    assert run("patch", policy=policy(*NODES)).status == 0
+    assert version(second, name) == "2.0"
+    assert whole(one, *NODES)
+
+
 def test_what_a_run_breaks_in_the_cluster_stays_red_until_it_is_healthy_or_accepted(one, pending, run):
     first, second = AGENTS
     pending(first, second, reboot=False)
