@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daily import ARCHIVES, HOSTS, OLD_KERNELS, REAL, SECURITY, SECURITY_ORIGIN, UBUNTU
+from tests.daily import ARCHIVES, HOSTS, OLD_KERNELS, REAL, SECURITY_ORIGIN, UBUNTU
 from tests.support import administrator, ask
 
 BEFORE = json.loads((Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "before.json").read_text())
@@ -60,8 +60,6 @@ def version(name, package):
 def test_updates_were_pending_before(name):
     """Otherwise this scenario proves nothing."""
     assert "lab-daily-foreign" in BEFORE[name]["pending"]
-    if name in REAL:
-        assert set(BEFORE[name]["pending"]) >= SECURITY
 
 
 @every
@@ -71,7 +69,9 @@ def test_it_runs_well(name):
 
 @real
 def test_security_updates_of_the_distribution_are_installed(name):
-    for package in SECURITY:
+    if not BEFORE[name]["security"]:
+        pytest.skip("the archive has no security update for it at the moment")
+    for package in BEFORE[name]["security"]:
         full = package if package in BEFORE[name]["packages"] else f"{package}:{ask(name, 'dpkg --print-architecture')}"
         assert version(name, package) != BEFORE[name]["packages"][full]
     assert SECURITY_ORIGIN not in ask(name, "apt-get -s dist-upgrade | grep '^Inst' || true")
@@ -170,7 +170,7 @@ def test_no_service_is_restarted_in_the_middle(name):
 @every
 def test_sshd_is_never_restarted_by_needrestart(name):
     before = services(name)["ssh.service"]
-    if name in REAL:
+    if any(package.startswith("libssl") for package in BEFORE[name]["security"]):
         # It would have a reason: its libraries were replaced.
         assert "NEEDRESTART-SVC: ssh" in ask(name, "needrestart -b")
     ask(name, "needrestart -q -l -r a", check=False)
