@@ -137,6 +137,7 @@ def config(host: str, address: str, servers: Sequence[str], first: str, etcd: bo
             "disable-network-policy": True,
             "disable-kube-proxy": True,
             "disable-helm-controller": True,
+            "disable-cloud-controller": True,
             "disable": ["traefik", "servicelb", "metrics-server", "local-storage", "coredns"],
             "cluster-cidr": str(containers.PODS),
             "service-cidr": containers.SERVICES,
