@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab import api, checks, k3s, leftovers, repo, table
+from lab import api, checks, k3s, repo
 from lab.config import CLIENT, GATEWAY, PVE_PORT, LabError
 
 
@@ -41,7 +41,7 @@ def _script(value: str) -> str:
 
 def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     """The command line's grammar."""
-    top = argparse.ArgumentParser(prog="python -m lab", description=__doc__, allow_abbrev=False)
+    top = argparse.ArgumentParser(prog="tools/lab", description=__doc__, allow_abbrev=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
         command(name, text).add_argument("host", nargs="+")
     reset = command("reset", "updates pending again")
     reset.add_argument("host", nargs="*")
+    reset.add_argument("--plain", action="store_true", help="nothing pending, and no source but the lab's repository")
     reset.add_argument("--repo", action="store_true", help="the lab's apt repository too")
     reset.add_argument("--guests", action="store_true", help="what Proxmox says of the guests too")
     shell = command("shell", "a root shell, or one command, inside a host")
@@ -140,7 +141,7 @@ def _reset(args: argparse.Namespace) -> None:
     if args.guests:
         api.reset_guests()
     if args.host:
-        api.reset(*args.host)
+        api.reset(*args.host, plain=args.plain)
 
 
 def main(argv: list[str] | None = None) -> int:  # noqa: PLR0912
@@ -154,15 +155,8 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0912
             print(f"Proxmox API: https://{GATEWAY}:{PVE_PORT}; environment for a controller: {CLIENT}/env")
         case "down":
             print("lab: down" if api.down(purge=args.purge, other=args.any) else "lab: nothing was up")
-        case "check" if lab := leftovers.running():
-            print(f"lab: up already, from {lab['checkout']} (pid {lab['supervisor']['pid']})")
         case "check":
-            wanted = table.load()
-            checks.all_of_them(wanted)
-            missing = checks.missing_packages(wanted.families)
-            print(
-                "lab: this machine can boot test machines" + (f"; to install: {', '.join(missing)}" if missing else "")
-            )
+            print(f"lab: {api.check()}")
         case "status":
             found = api.status()
             if args.json:

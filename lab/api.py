@@ -19,10 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lab import archive, cacher, checks, containers, hypervisor, leftovers, network, repo, roots, table
+from lab import archive, cacher, checks, containers, leftovers, network, repo, roots, table
 from lab.config import (
     BRIDGE,
     CACHE,
+    CACHE_LOCK,
     CACHER_PORT,
     CHECKOUT,
     CLIENT,
@@ -30,6 +31,8 @@ from lab.config import (
     HOSTS,
     INFO,
     KEYS,
+    NUMBER,
+    OWNER,
     PVE_PORT,
     PVE_TOKEN,
     PVE_USER,
@@ -42,7 +45,7 @@ from lab.config import (
 )  # fmt: skip
 from lab.machine import namespaces
 from lab.repo import publish, suite, unpublish
-from lab.system import die_with_parent, locked, remove_tree, say, step
+from lab.system import die_with_parent, locked, process, remove_tree, say, step
 from lab.system import run as _run
 
 __all__ = [
@@ -50,7 +53,7 @@ __all__ = [
     "reset_repo", "restart", "run", "shell", "start", "status", "stop", "suite", "unpublish", "up",
 ]  # fmt: skip
 
-DOWN = "the lab is not up; start it: python -m lab up"
+DOWN = "the lab is not up; start it: tools/lab up"
 ANSWER_SECONDS = 300
 
 
@@ -106,9 +109,12 @@ def restart(*names: str, wait: bool = True) -> None:
     ask("restart", hosts=_named(names), wait=wait)
 
 
-def reset(*names: str) -> None:
-    """Put hosts back to "updates pending", and their guests to the table; wait until they answer ssh."""
-    ask("reset", hosts=_named(names))
+def reset(*names: str, plain: bool = False) -> None:
+    """Put hosts back to "updates pending", and their guests to the table; wait until they answer ssh.
+
+    :param plain: nothing is pending, and the lab's own repository is all that they know.
+    """
+    ask("reset", hosts=_named(names), plain=plain)
 
 
 def remove(*names: str) -> None:
@@ -128,7 +134,7 @@ def heal(*names: str) -> None:
 
 def _named(names: Sequence[str]) -> list[str]:
     if not names:
-        raise LabError("which host? `python -m lab hosts` lists them")
+        raise LabError("which host? `tools/lab hosts` lists them")
     return list(names)
 
 
@@ -137,11 +143,9 @@ def _leader(name: str) -> int:
         if host["name"] == name:
             if host["leader"]:
                 return int(host["leader"])
-            raise LabError(
-                f"{name} does not run at this moment ({host['state']}); start it: python -m lab start {name}"
-            )
+            raise LabError(f"{name} does not run at this moment ({host['state']}); start it: tools/lab start {name}")
     table.load().pick([name])
-    raise LabError(f"{name} is not started; start it: python -m lab start {name}")
+    raise LabError(f"{name} is not started; start it: tools/lab start {name}")
 
 
 def run(
@@ -214,7 +218,10 @@ def _hand_over() -> dict[str, str]:
     """Make keys and certificate, and put what a controller needs where the invoking user can read it."""
     KEYS.mkdir(mode=0o700)
     _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", KEYS / "id_ed25519")
-    _, _, fingerprint = hypervisor.certificate(KEYS)
+    # Not at the top: it takes as long to import as all the rest together.
+    from lab.hypervisor import certificate  # noqa: PLC0415
+
+    _, _, fingerprint = certificate(KEYS)
     known = ""
     for host in table.load().hosts.values():
         folder = HOSTS / host.name
@@ -290,10 +297,42 @@ def _mask_cacher() -> None:
 
 def _refuse_other(lab: Mapping[str, Any]) -> None:
     if lab["checkout"] != str(CHECKOUT):
+        prefix = f"LAB_NUMBER={NUMBER} " if NUMBER else ""
         raise LabError(
-            f"the lab of {lab['checkout']} is up (pid {lab['supervisor']['pid']}), and there is one lab per machine; "
-            f"take it down there with `make clean`, or here with `python -m lab down --any`"
+            f"lab {NUMBER} of this machine is that of {lab['checkout']} (pid {lab['supervisor']['pid']}); "
+            f"take it down there with `make clean`, or here with `{prefix}tools/lab down --any`"
         )
+
+
+def _refuse_kind(lab: Mapping[str, Any]) -> None:
+    for key, now in (("distro", os.environ.get("LAB_DISTRO", "")), ("runtime", RUNTIME)):
+        if lab[key] != now:
+            kind = f"LAB_{key.upper()}={lab[key]}" if lab[key] else f"no LAB_{key.upper()}"
+            raise LabError(f"the lab is up with {kind}; take it down first: tools/lab down")
+
+
+def check() -> str:
+    """Can the lab that is asked for (number, distribution, runtime) be brought up here? What there is to say.
+
+    :raises LabError: no, and why.
+    """
+    wanted = table.load()
+    lab = leftovers.running()
+    if lab and not leftovers.abandoned(lab):
+        _refuse_other(lab)
+        _refuse_kind(lab)
+        return f"this lab is up (pid {lab['supervisor']['pid']})"
+    sources = checks.all_of_them(wanted, free=not lab)
+    _archives_answer(wanted, sources)
+    missing = checks.missing_packages(wanted.families)
+    return "this machine can boot test machines" + (f"; to install: {', '.join(missing)}" if missing else "")
+
+
+def _archives_answer(wanted: table.Table, sources: Mapping[str, archive.Archive]) -> None:
+    """A root that is not in the cache has to be built."""
+    for distro in wanted.used:
+        if not roots.path(distro).is_dir():
+            checks.archive_answers(sources[distro.family], distro)
 
 
 def _build_roots(wanted: list[table.Distro], sources: Mapping[str, archive.Archive]) -> None:
@@ -313,7 +352,8 @@ def _build_roots(wanted: list[table.Distro], sources: Mapping[str, archive.Archi
         cacher.wait()
         for distro in missing:
             with step(f"Building the root of {distro.title}, once; it is kept in {CACHE}", distro.seconds):
-                roots.build(distro, sources[distro.family])
+                in_use = [root for lab in leftovers.others().values() for root in lab["roots"].values()]
+                roots.build(distro, sources[distro.family], in_use)
     finally:
         server.kill()
         server.wait()
@@ -339,7 +379,7 @@ def _launch() -> None:
 
 def _keep_logs() -> Path:
     """Copy the logs of a lab that is about to be removed."""
-    kept = CACHE / "last-failure"
+    kept = CACHE / "last-failure" / str(NUMBER)
     remove_tree(kept)
     kept.mkdir(parents=True)
     for log in (SUPERVISOR_LOG, cacher.LOG, *HOSTS.glob("*/console.log")):
@@ -370,12 +410,13 @@ def up(names: list[str] | None = None) -> dict[str, Any]:
     picked = wanted.pick(names)
     with locked():
         lab = leftovers.running()
+        if lab and (why := leftovers.abandoned(lab)):
+            with step(f"Taking down the lab of {lab['checkout']}: {why}"):
+                leftovers.clean(wanted.hosts)
+            lab = None
         if lab:
             _refuse_other(lab)
-            for key, now in (("distro", os.environ.get("LAB_DISTRO", "")), ("runtime", RUNTIME)):
-                if lab[key] != now:
-                    kind = f"LAB_{key.upper()}={lab[key]}" if lab[key] else f"no LAB_{key.upper()}"
-                    raise LabError(f"the lab is up with {kind}; take it down first: python -m lab down")
+            _refuse_kind(lab)
             say(f"lab: already up (pid {lab['supervisor']['pid']}); making sure that the hosts run")
             found: dict[str, Any] = ask("start", hosts=[host.name for host in picked])
             return found
@@ -384,10 +425,9 @@ def up(names: list[str] | None = None) -> dict[str, Any]:
                 leftovers.clean(wanted.hosts)
         archive.refresh_if_empty()
         sources = checks.all_of_them(wanted)
-        for distro in wanted.used:
-            if not roots.path(distro).is_dir():
-                checks.archive_answers(sources[distro.family], distro)
-        _install(wanted.families)
+        _archives_answer(wanted, sources)
+        with locked(CACHE_LOCK):
+            _install(wanted.families)
         try:
             return _up(wanted, picked, sources)
         except BaseException as error:
@@ -406,7 +446,8 @@ def _up(wanted: table.Table, picked: list[table.Host], sources: Mapping[str, arc
         _run("mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", STATE)
     STATE.chmod(0o700)
     network.bridge_up()
-    _build_roots(wanted.used, sources)
+    with locked(CACHE_LOCK):
+        _build_roots(wanted.used, sources)
     repo.make_key()
     repo.defaults(wanted)
     values = _hand_over()
@@ -415,6 +456,7 @@ def _up(wanted: table.Table, picked: list[table.Host], sources: Mapping[str, arc
         "env": values,
         "distro": os.environ.get("LAB_DISTRO", ""),
         "runtime": RUNTIME,
+        "owner": process(int(OWNER)) if OWNER else None,
         "sysctls": containers.sysctls() if RUNTIME else {},
         "archives": {family: vars(source) for family, source in sources.items()},
         "roots": {distro.name: str(roots.path(distro)) for distro in wanted.used},
@@ -433,8 +475,10 @@ def down(*, purge: bool = False, other: bool = False) -> bool:
     checks.root()
     with locked():
         lab = leftovers.running()
-        if lab and not other:
+        if lab and not other and not leftovers.abandoned(lab):
             _refuse_other(lab)
+        if purge and (others := sorted(leftovers.others())):
+            raise LabError(f"lab {others[0]} needs the cache, too; take it down: LAB_NUMBER={others[0]} tools/lab down")
         left = leftovers.any_left()
         checkout = Path(leftovers.info().get("checkout", CHECKOUT))
         leftovers.clean(table.load().hosts)
@@ -442,7 +486,7 @@ def down(*, purge: bool = False, other: bool = False) -> bool:
             shutil.rmtree(place / CLIENT.relative_to(CHECKOUT), ignore_errors=True)
         if purge:
             # By name: LAB_CACHE may be a folder that holds more than the lab's cache.
-            for part in ("roots", "debs", "gnupg", "last-failure", *(path.name for path in CACHE.glob("k3s-*"))):
+            for part in ("roots", "debs", "last-failure", *(path.name for path in CACHE.glob("k3s-*"))):
                 remove_tree(CACHE / part)
             with suppress(OSError):
                 CACHE.rmdir()

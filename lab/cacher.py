@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from lab import archive
-from lab.config import CACHE, CACHER_CONFIG, CACHER_PORT, GATEWAY, STATE, LabError
+from lab.config import CACHE, CACHER_CONFIG, CACHER_PORT, GATEWAY, NUMBER, STATE, LabError
 
 PROXY = f"http://{GATEWAY}:{CACHER_PORT}"
 LOG = STATE / "apt-cacher-ng.log"
@@ -39,7 +39,8 @@ def settings(cache: Path, log: Path, proxy: str | None) -> str:
 
 def command() -> list[str]:
     """Write the configuration; the command line that serves it."""
-    cache, log = CACHE / "debs", STATE / "apt-cacher-ng-log"
+    # A folder for each lab: apt-cacher-ng shares its own with nobody.
+    cache, log = CACHE / "debs" / str(NUMBER), STATE / "apt-cacher-ng-log"
     for folder in (cache, log, CACHER_CONFIG):
         folder.mkdir(parents=True, exist_ok=True)
     (CACHER_CONFIG / "acng.conf").write_text(settings(cache, log, archive.box_proxy()))

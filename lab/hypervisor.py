@@ -112,7 +112,7 @@ class LabPve(FakePve):  # type: ignore[misc]
         vm = self.vm(machine.host.vmid)
         if vm is None:
             raise LabError(
-                f"{machine.host.name} is no guest at the moment; start it: python -m lab start {machine.host.name}"
+                f"{machine.host.name} is no guest at the moment; start it: tools/lab start {machine.host.name}"
             )
         for key, value in facts.items():
             if key == "lock":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import containers, network
-from lab.config import CACHE, HOSTS, INFO, MACHINE_PREFIX, NAME, STATE
+from lab.config import BASE, CACHE, HOSTS, INFO, MACHINE_PREFIX, NAME, NUMBER, NUMBERS, STATE
 from lab.system import alive, below, kill, mounts, pids, remove_tree, unmount
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -27,8 +27,12 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 def info() -> dict[str, Any]:
     """What the last `up` wrote down about its lab; empty when there is nothing."""
+    return _read(INFO)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(INFO.read_text())
+        found: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
     return found
@@ -40,13 +44,32 @@ def running() -> dict[str, Any] | None:
     return found if alive(found.get("supervisor")) else None
 
 
+def others() -> dict[int, dict[str, Any]]:
+    """The other labs that are up on this machine, by number."""
+    found = {}
+    for number in set(NUMBERS) - {NUMBER}:
+        lab = _read(STATE.with_name(f"{BASE}-{number}" if number else BASE) / INFO.name)
+        if alive(lab.get("supervisor")):
+            found[number] = lab
+    return found
+
+
+def abandoned(lab: dict[str, Any]) -> str:
+    """Why nobody can want a lab that is up any more; empty: somebody may."""
+    if lab.get("owner") and not alive(lab["owner"]):
+        return f"pid {lab['owner']['pid']}, for which it was started, has ended"
+    if not Path(lab["checkout"]).is_dir():
+        return f"its checkout {lab['checkout']} is gone"
+    return ""
+
+
 def is_ours(argv: list[str], cgroups: str, hosts: Iterable[str]) -> bool:
     """Is a process the lab's, by its command line or by the cgroup it lives in?
 
     A pager that reads a log of the lab is not: the program counts, not only the path among its arguments.
     """
     program = os.path.basename(argv[0]) if argv else ""
-    folders = {"systemd-nspawn": STATE, "apt-cacher-ng": STATE, "gpg-agent": CACHE}
+    folders = {"systemd-nspawn": STATE, "apt-cacher-ng": STATE, "gpg-agent": STATE}
     if program in folders and any(f"{folders[program]}/" in word for word in argv):
         return True
     if "lab.supervisor" in argv and str(INFO) in argv:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab import containers, network, repo
+from lab import cacher, containers, network, repo
 from lab.archive import Archive
 from lab.config import GATEWAY, HOSTS, KEYS, MACHINE_PREFIX, NAME, NETWORK, RUNTIME, USER, LabError
 from lab.files import write
@@ -141,7 +141,7 @@ class Machine:
 
     # --- the disk ---
 
-    def prepare(self) -> None:
+    def prepare(self, plain: bool = False) -> None:
         """Mount the overlay; write into a new one what makes it this host."""
         for name in ("upper", "work", "root", *containers.BESIDE):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ class Machine:
             run("mount", "-t", "overlay", NAME, "-o", options, self.root)
         stamp = self.folder / "seeded"
         if not stamp.exists():
-            self.seed()
+            self.seed(plain)
             stamp.touch()
 
     def discard(self) -> None:
@@ -161,8 +161,8 @@ class Machine:
         for name in ("upper", "work", *containers.BESIDE):
             remove_tree(self.folder / name)
 
-    def seed(self) -> None:
-        """Name, address, keys and sources of this host, and the packages it starts with."""
+    def seed(self, plain: bool) -> None:
+        """Name, address, keys and sources of this host, and the packages it starts with (plain: nothing pending)."""
         host, root = self.host, self.root
         write(root, "/etc/hostname", f"{host.name}\n")
         write(root, "/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {host.name}\n::1 localhost ip6-localhost\n")
@@ -185,17 +185,22 @@ class Machine:
         write(ssh, "authorized_keys", (KEYS / "id_ed25519.pub").read_text(), 0o600)
         for path in (ssh, ssh / "authorized_keys"):
             os.chown(path, owner.st_uid, owner.st_gid)
-        write(root, "/etc/apt/sources.list", self.archive.sources(self.distro.family, self.distro.suite))
+        sources = "" if plain else self.archive.sources(self.distro.family, self.distro.suite)
+        write(root, "/etc/apt/sources.list", sources)
         write(root, "/etc/apt/sources.list.d/lab.list", "".join(f"{repo.source(name)}\n" for name in self.suites))
-        write(root, "/etc/apt/apt.conf.d/01lab-repository", f'Acquire::http::Proxy::{GATEWAY} "DIRECT";\n')
+        proxies = f'Acquire::http::Proxy "{cacher.PROXY}";\nAcquire::http::Proxy::{GATEWAY} "DIRECT";\n'
+        write(root, "/etc/apt/apt.conf.d/01lab-proxy", f"// Everything through the lab's cache.\n{proxies}")
         keyring = root / "etc/apt/keyrings/lab.gpg"
         keyring.parent.mkdir(exist_ok=True)
         shutil.copyfile(repo.GNUPG / "lab.gpg", keyring)
-        for wanted in host.packages:
-            name, _, version = wanted.partition("=")
-            shutil.copyfile(repo.deb(name, version), root / "lab.deb")
-            run("chroot", root, "dpkg", "--install", "/lab.deb", env={**SHELL_ENV, "DEBIAN_FRONTEND": "noninteractive"})
-            (root / "lab.deb").unlink()
+        if host.packages and not plain:
+            debs = [repo.deb(*wanted.split("=")) for wanted in host.packages]
+            for deb in debs:
+                shutil.copyfile(deb, root / deb.name)
+            env = {**SHELL_ENV, "DEBIAN_FRONTEND": "noninteractive"}
+            run("chroot", root, "dpkg", "--install", *(f"/{deb.name}" for deb in debs), env=env)
+            for deb in debs:
+                (root / deb.name).unlink()
         if RUNTIME:
             containers.seed(root, int(host.address.rpartition(".")[2]))
 
@@ -282,10 +287,10 @@ class Machine:
                 network.set_cable(self.host.name, up=False)
             await asyncio.sleep(0.05)
 
-    async def _start(self) -> None:
+    async def _start(self, plain: bool = False) -> None:
         if self.power:
             return
-        await asyncio.to_thread(self.prepare)
+        await asyncio.to_thread(self.prepare, plain)
         self.power, self.trouble = True, ""
         self.task = asyncio.create_task(self.loop())
 
@@ -341,13 +346,13 @@ class Machine:
             await self._kill()
             await self._start()
 
-    async def reset(self) -> None:
-        """As after the first start: updates pending again."""
+    async def reset(self, plain: bool = False) -> None:
+        """As after the first start: updates pending again; plain: nothing pending, and only the lab's repository."""
         async with self.lock:
             await self._kill()
             await asyncio.to_thread(self.discard)
             self.cut = False
-            await self._start()
+            await self._start(plain)
 
     def set_cut(self, cut: bool) -> None:
         """Unplug the network, or plug it in again."""

@@ -18,12 +18,12 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from lab.config import CACHE, GATEWAY, REPO, REPO_PORT, LabError
+from lab.config import GATEWAY, REPO, REPO_PORT, STATE, LabError
 from lab.system import run
 from lab.table import Suite, Table
 
 ADDRESS = f"http://{GATEWAY}:{REPO_PORT}"
-GNUPG = CACHE / "gnupg"
+GNUPG = STATE / "gnupg"
 SIGNER = "lab@homelab.invalid"
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 
@@ -32,7 +32,7 @@ SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 def _changing() -> Iterator[None]:
     """One change of the repository at a time."""
     if not REPO.is_dir():
-        raise LabError("the lab is not up; start it: python -m lab up")
+        raise LabError("the lab is not up; start it: tools/lab up")
     with (REPO / ".lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -43,9 +43,8 @@ def _gpg(*words: str, text: str | None = None) -> str:
 
 
 def make_key() -> None:
-    """Make the signing key, once per cache."""
+    """Make the signing key, once per lab."""
     if not (GNUPG / "lab.gpg").exists():
-        shutil.rmtree(GNUPG, ignore_errors=True)
         GNUPG.mkdir(parents=True, mode=0o700)
         _gpg(
             "--passphrase",
@@ -129,7 +128,7 @@ def _save_suites(suites: Mapping[str, Suite]) -> None:
 
 def _build(
     name: str, version: str, architecture: str, fields: Mapping[str, str], scripts: Mapping[str, str],
-    conffiles: Mapping[str, str], files: Mapping[str, str], target: Path,
+    conffiles: Mapping[str, str], files: Mapping[str, str], changelog: str, target: Path,
 ) -> str:  # fmt: skip
     """Build a .deb; the text of its control file."""
     control = {
@@ -161,6 +160,10 @@ def _build(
             inside.parent.mkdir(parents=True, exist_ok=True)
             inside.write_text(body)
             inside.chmod(0o755 if body.startswith("#!") else 0o644)
+        if changelog:
+            inside = root / f"usr/share/doc/{name}/changelog.gz"
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            inside.write_bytes(gzip.compress(changelog.lstrip().encode(), mtime=0))
         run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", root, target)
     return text
 
@@ -173,14 +176,15 @@ def _file_version(version: str) -> str:
 def _add(
     suite: str, name: str, version: str, *, architecture: str = "all", fields: Mapping[str, str] | None = None,
     index_fields: Mapping[str, str] | None = None, scripts: Mapping[str, str] | None = None,
-    conffiles: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None, offered: bool = True,
+    conffiles: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None, changelog: str = "",
+    offered: bool = True,
 ) -> Path:  # fmt: skip
     """Build a package into a suite's pool, with its stanza of the index if it is to be offered."""
     place = f"pool/{suite}/{name}_{_file_version(version)}_{architecture}.deb"
     target = REPO / place
     target.parent.mkdir(parents=True, exist_ok=True)
     wanted = {key: text for key, text in (scripts or {}).items() if text}
-    control = _build(name, version, architecture, fields or {}, wanted, conffiles or {}, files or {}, target)
+    control = _build(name, version, architecture, fields or {}, wanted, conffiles or {}, files or {}, changelog, target)
     stanza = target.with_suffix(".stanza")
     stanza.unlink(missing_ok=True)
     if offered:
@@ -264,7 +268,10 @@ def defaults(table: Table) -> None:
         _save_suites({each.name: each for each in table.suites})
         for package in table.packages:
             scripts = {"postinst": package.postinst}
-            _add(package.suite, package.name, package.version, scripts=scripts, offered=package.offered)
+            _add(
+                package.suite, package.name, package.version, scripts=scripts, changelog=package.changelog,
+                offered=package.offered,
+            )  # fmt: skip
         for each in table.suites:
             _index(each)
         stop_agent()

@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 from lab import cacher, containers
@@ -39,8 +40,7 @@ def finish(root: Path) -> None:
     write(
         root,
         "/etc/apt/apt.conf.d/00lab",
-        "// Everything through the lab's cache; a cache that is gone is noticed soon.\n"
-        f'Acquire::http::Proxy "{cacher.PROXY}";\n'
+        "// A cache that is gone is noticed soon.\n"
         'Acquire::http::Timeout "20";\nAcquire::Retries "1";\nAcquire::Languages "none";\n',
     )
     # A user as cloud-init makes it.
@@ -85,7 +85,7 @@ def packages(distro: Distro) -> str:
 
 def key(distro: Distro, architecture: str) -> str:
     """Names what went into a root; another one means that it is built anew."""
-    parts = [distro.name, distro.suite, architecture, packages(distro), inspect.getsource(finish), cacher.PROXY, USER]
+    parts = [distro.name, distro.suite, architecture, packages(distro), inspect.getsource(finish), USER]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
@@ -98,8 +98,11 @@ def _name(distro: Distro) -> str:
     return f"{RUNTIME}-{distro.name}" if RUNTIME else distro.name
 
 
-def build(distro: Distro, archive: Archive) -> Path:
-    """Build a root aside and rename it when it is whole; from the main suite alone, so that updates are pending."""
+def build(distro: Distro, archive: Archive, in_use: Collection[str] = ()) -> Path:
+    """Build a root aside and rename it when it is whole; from the main suite alone, so that updates are pending.
+
+    :param in_use: roots of labs that are up; other ones of this distribution are removed.
+    """
     target, family = path(distro), FAMILIES[distro.family]
     aside = target.with_name(f"{_name(distro)}.building")
     log = aside.with_name(f"{_name(distro)}.log")
@@ -138,6 +141,7 @@ def build(distro: Distro, archive: Archive) -> Path:
     # Access by root alone: the root holds set-uid programs that get no updates.
     aside.parent.chmod(0o700)
     for old in aside.parent.glob(f"{_name(distro)}-*"):
-        remove_tree(old)
+        if str(old) not in in_use:
+            remove_tree(old)
     aside.rename(target)
     return target

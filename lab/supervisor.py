@@ -12,6 +12,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,10 @@ from aiohttp import web
 
 from lab import cacher, table
 from lab.archive import Archive
-from lab.config import GATEWAY, INFO, KEYS, NAME, REPO, REPO_PORT, SOCKET, LabError
+from lab.config import CHECKOUT, GATEWAY, INFO, KEYS, NAME, REPO, REPO_PORT, SOCKET, LabError
 from lab.hypervisor import LabPve
 from lab.machine import Machine
-from lab.system import die_with_parent, kill, myself
+from lab.system import alive, die_with_parent, kill, process, say
 
 
 class Supervisor:
@@ -77,6 +79,19 @@ class Supervisor:
                     kill(process.pid)
             print(f"apt-cacher-ng ended with status {status}; starting it again", flush=True)
             await asyncio.sleep(1)
+
+    async def follow_owner(self) -> None:
+        """A lab that was started for somebody goes when he does, also when he was killed."""
+        while alive(self.info["owner"]):
+            await asyncio.sleep(1)
+        say(f"pid {self.info['owner']['pid']}, for which this lab was started, has ended")
+        try:
+            subprocess.Popen(
+                [sys.executable, "-B", "-m", "lab", "down"], cwd=CHECKOUT, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError:  # the checkout is gone; the next `up` cleans
+            self.stopping.set()
 
     async def serve_commands(self) -> None:
         """The socket, for root alone."""
@@ -152,11 +167,11 @@ class Supervisor:
 
         await self.each(self.pick(hosts), one)
 
-    async def reset(self, hosts: list[str]) -> Any:
+    async def reset(self, hosts: list[str], plain: bool = False) -> Any:
         """Throw away what happened on the disk, and what was said about the guest; wait for ssh."""
 
         async def one(machine: Machine) -> None:
-            await machine.reset()
+            await machine.reset(plain)
             self.present[machine.host.name] = machine
             self.pve.add_machine(machine)
             self.pve.default(machine)
@@ -235,6 +250,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         tasks = [asyncio.create_task(self.run_cacher())]
+        if self.info["owner"]:
+            tasks.append(asyncio.create_task(self.follow_owner()))
         await self.serve_repository()
         await self.pve.start(str(KEYS / "pve.crt"), str(KEYS / "pve.key"))
         await self.serve_commands()
@@ -247,7 +264,7 @@ class Supervisor:
 def main() -> None:
     """Take over the lab that `up` wrote down."""
     info = json.loads(INFO.read_text())
-    info["supervisor"] = myself()
+    info["supervisor"] = process(os.getpid())
     aside = INFO.with_suffix(".new")
     aside.write_text(json.dumps(info, indent=1))
     aside.rename(INFO)

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from lab.config import CHECKOUT, LOCK, LabError
 
+LOCK_SECONDS = 600  # building roots for the first time takes minutes
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -86,9 +88,9 @@ def alive(process: dict[str, int] | None) -> bool:
     return bool(process) and start_time(process["pid"]) == process["start"]  # type: ignore[index]
 
 
-def myself() -> dict[str, int]:
-    """This process, as `alive` reads it."""
-    return {"pid": os.getpid(), "start": start_time(os.getpid()) or 0}
+def process(pid: int) -> dict[str, int]:
+    """A process, as `alive` reads it."""
+    return {"pid": pid, "start": start_time(pid) or 0}
 
 
 def pids() -> list[int]:
@@ -174,35 +176,35 @@ def remove_tree(folder: Path) -> None:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """One `up`, `down` at a time on this machine. The file goes when it is given back."""
+def locked(lock: Path = LOCK) -> Iterator[None]:
+    """One `up`, `down` at a time of a lab. The file goes when it is given back."""
     told = False
+    deadline = time.monotonic() + LOCK_SECONDS
     while True:
-        handle = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = os.pread(handle, 4096, 0).decode(errors="replace").strip()
             os.close(handle)
             if not told and owner:
-                pid, _, where = owner.partition(" ")
-                if where != str(CHECKOUT):
-                    raise LabError(f"the lab is just being changed from {where} (pid {pid}); try again later") from None
-                print(f"lab: waiting for pid {pid}, which is changing this lab", file=sys.stderr, flush=True)
+                print(f"lab: waiting for {owner}", file=sys.stderr, flush=True)
                 told = True
+            if time.monotonic() > deadline:
+                raise LabError(f"{owner} has not ended in {LOCK_SECONDS} s; try again later") from None
             time.sleep(0.2)
             continue
         try:
-            same = os.fstat(handle).st_ino == os.stat(LOCK).st_ino
+            same = os.fstat(handle).st_ino == os.stat(lock).st_ino
         except FileNotFoundError:
             same = False
         if same:  # else: it was given back and removed between open and flock
             break
         os.close(handle)
     os.truncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()} {CHECKOUT}\n".encode(), 0)
+    os.pwrite(handle, f"pid {os.getpid()}, which changes the lab of {CHECKOUT}\n".encode(), 0)
     try:
         yield
     finally:
-        LOCK.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
         os.close(handle)

@@ -18,8 +18,9 @@ from lab.archive import FAMILIES
 from lab.config import NETWORK, LabError
 
 TABLE = Path(__file__).with_name("hosts.toml")
-# nspawn calls a host's end of the cable vb-lab-NAME, and Linux allows 15 characters.
-HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,7}")
+FIRST = "198.18.0.0/24"  # the network of lab 0
+# nspawn calls a host's end of the cable vb-lab0-NAME, and Linux allows 15 characters.
+HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,6}")
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Package:
     version: str
     suite: str
     postinst: str = ""
+    changelog: str = ""
     offered: bool = True
 
 
@@ -110,6 +112,16 @@ class Table:
     def families(self) -> list[str]:
         """The families of these."""
         return list(dict.fromkeys(distro.family for distro in self.used))
+
+    def at(self, network: str) -> Table:
+        """The same table in another network: hosts.toml has the addresses of lab 0."""
+        start = ipaddress.ip_network(network).network_address
+        offset = int(start) - int(ipaddress.ip_network(FIRST).network_address)
+        moved = {
+            name: replace(host, address=str(ipaddress.ip_address(host.address) + offset))
+            for name, host in self.hosts.items()
+        }
+        return replace(self, hosts=moved)
 
     def everywhere(self, distro: str) -> Table:
         """The same table, but all hosts run this distribution."""
@@ -148,15 +160,15 @@ def parse(text: str) -> Table:
             raise LabError(f"hosts.toml, [[distro]] {distro.name}: family is {families}, not {distro.family}")
     hosts = _records(data, "host", Host)
     guests = _records(data, "guest", Guest)
-    network = ipaddress.ip_network(NETWORK)
+    network = ipaddress.ip_network(FIRST)
     for host in hosts:
         where = f"hosts.toml, [[host]] {host.name}"
         if not HOST_NAME.fullmatch(host.name):
-            raise LabError(f"{where}: a name has up to 8 lower case letters and digits")
+            raise LabError(f"{where}: a name has up to 7 lower case letters and digits")
         if host.distro not in distros:
             raise LabError(f"{where}: no [[distro]] {host.distro}")
         if ipaddress.ip_address(host.address) not in network:
-            raise LabError(f"{where}: {host.address} is not in {NETWORK}")
+            raise LabError(f"{where}: {host.address} is not in {network}")
         if host.ipconfig not in ("static", "dhcp"):
             raise LabError(f"{where}: ipconfig is static or dhcp, not {host.ipconfig}")
     for what in ("name", "vmid"):
@@ -177,6 +189,6 @@ def parse(text: str) -> Table:
 
 
 def load() -> Table:
-    """The table of this checkout; LAB_DISTRO makes all hosts run another distribution."""
-    found, distro = parse(TABLE.read_text()), os.environ.get("LAB_DISTRO")
+    """The table of this checkout in this lab's network; LAB_DISTRO makes all hosts run another distribution."""
+    found, distro = parse(TABLE.read_text()).at(NETWORK), os.environ.get("LAB_DISTRO")
     return found.everywhere(distro) if distro else found

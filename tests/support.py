@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,10 @@ import testinfra.host
 
 CHECKOUT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+NUMBER = int(os.environ.get("LAB_NUMBER") or 0)
+GATEWAY = f"198.18.{NUMBER}.1"
+CLIENT = CHECKOUT / ".build" / (f"lab-{NUMBER}" if NUMBER else "lab")
+_libc = ctypes.CDLL(None)
 
 
 @dataclass
@@ -25,6 +32,33 @@ class Played:
     status: int
     output: str
     report: dict | None
+
+
+def die_with_parent() -> None:
+    """In a child, before exec: a test that is killed leaves nobody behind who goes on patching machines."""
+    _libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+
+
+def ansible(
+    *command: str | Path, env: Mapping[str, str] | None = None, timeout: float = 900
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of Ansible from the checkout, as a user would: a CompletedProcess with text.
+
+    :param command: the program's name and its arguments.
+    :param env: variables to add.
+    :param timeout: seconds.
+    """
+    return subprocess.run(
+        [BIN / command[0], *command[1:]],
+        cwd=CHECKOUT,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "200", **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=die_with_parent,
+    )
 
 
 def play(
@@ -44,21 +78,12 @@ def play(
     :param reports: where the run leaves its report; read into `Played.report`.
     :param timeout: seconds.
     """
-    command = [str(BIN / "ansible-playbook"), f"homelab.patching.{playbook}"]
+    command = ["ansible-playbook", f"homelab.patching.{playbook}"]
     for source in inventory:
         command += ["-i", str(source)]
     if reports:
         command += ["-e", json.dumps({"patching_report_dir": str(reports)})]
-    done = subprocess.run(
-        [*command, *arguments],
-        cwd=CHECKOUT,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "200", **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    done = ansible(*command, *arguments, env=env, timeout=timeout)
     found = sorted(reports.glob("*.json")) if reports and reports.is_dir() else []
     report = json.loads(found[-1].read_text()) if found else None
     if report is not None:
@@ -93,9 +118,15 @@ def ask(host: str, command: str, check: bool = True) -> str:
     return lab("shell", host, "sh", "-c", command, check=check).strip()
 
 
+def everywhere(hosts: Sequence[str], command: str) -> None:
+    """Run a shell command on several hosts at once."""
+    with ThreadPoolExecutor(len(hosts) or 1) as pool:
+        list(pool.map(lambda host: ask(host, command), hosts))
+
+
 def lab_env() -> dict[str, str]:
     """What a controller exports to reach the lab's Proxmox VE and its guests."""
-    lines = (CHECKOUT / ".build" / "lab" / "env").read_text().splitlines()
+    lines = (CLIENT / "env").read_text().splitlines()
     return {name: shlex.split(value)[0] for name, _equals, value in (line.partition("=") for line in lines) if name}
 
 

@@ -9,13 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import BIN, CHECKOUT, Played, lab, lab_env, play
-
-# One small package instead of all security updates, where the order of things counts and not their number.
-ONLY_THE_LAB = (
-    "cd /etc/apt && mkdir -p kept && for f in sources.list sources.list.d/*; do"
-    " grep -q 198.18.0.1 $f || mv $f kept/; done; apt-get update -qq"
-)
+from tests.support import BIN, CHECKOUT, Played, ask, die_with_parent, everywhere, lab, lab_env, play
 
 
 @pytest.fixture(scope="session")
@@ -25,15 +19,40 @@ def machines():
 
 
 @pytest.fixture
-def fresh(machines):
-    """Put hosts back to "updates pending"."""
+def small(machines):
+    """Makes hosts new, on which nothing can be pending but what the lab publishes: quick to patch."""
 
-    def reset(*hosts: str) -> None:
-        for host in hosts:
-            lab("heal", host, check=False)
-        lab("reset", *hosts)
+    def small(*hosts: str) -> None:
+        lab("reset", "--plain", *hosts)
 
-    return reset
+    return small
+
+
+@pytest.fixture
+def package():
+    """Makes an update of a package pending on hosts: its old version is installed, and a new one published."""
+    names = set()
+
+    def publish(name: str, *hosts: str, old: tuple = (), new: tuple = ()) -> None:
+        names.add(name)
+        lab("unpublish", name, check=False)
+        lab("publish", name, "1.0", *old)
+        everywhere(hosts, f"apt-get update -qq && apt-get install -yqq {name}")
+        lab("publish", name, "2.0", *new)
+
+    yield publish
+    for name in names:
+        lab("unpublish", name)
+
+
+def results(played: Played) -> dict[str, str]:
+    """Host -> its result in the report."""
+    return {host: entry["result"] for host, entry in played.report["hosts"].items()}
+
+
+def version(host: str, name: str) -> str:
+    """The version of a package on a host."""
+    return ask(host, f"dpkg-query -W -f '${{Version}}' {name}")
 
 
 @pytest.fixture
@@ -87,6 +106,7 @@ def asleep(machines, tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - Python's own state is not touched
         )
         begun.append(run)
         deadline = time.monotonic() + 120

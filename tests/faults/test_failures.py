@@ -4,54 +4,11 @@ import json
 import subprocess
 import time
 
-import pytest
-
-from tests.faults.conftest import ONLY_THE_LAB, at
-from tests.support import BIN, CHECKOUT, ask, lab, lab_env, pending, state
+from tests.faults.conftest import at, results, version
+from tests.support import BIN, CHECKOUT, GATEWAY, ask, lab, lab_env, pending, state
 
 HOSTS = ("app1", "db1", "web1")
 ALL = {"patching_hosts": "web1:db1:app1"}
-# The lab's packages in an older version, so that a newer one is pending on a host.
-OLD = "1.0"
-
-
-def results(played):
-    return {host: entry["result"] for host, entry in played.report["hosts"].items()}
-
-
-@pytest.fixture
-def package():
-    """Publish a package of the lab; `install` puts its old version on hosts first."""
-    names = set()
-
-    def publish(name, *hosts, old=(), new=()):
-        names.add(name)
-        lab("unpublish", name, check=False)
-        lab("publish", name, "1.0", *old)
-        for host in hosts:
-            ask(host, f"apt-get update -qq && apt-get install -yqq {name}")
-        lab("publish", name, "2.0", *new)
-
-    yield publish
-    for name in names:
-        lab("unpublish", name)
-
-
-@pytest.fixture
-def small(fresh):
-    """Hosts on which only what the lab publishes can be pending: quick to patch."""
-
-    def small(*hosts):
-        fresh(*hosts)
-        for host in hosts:
-            ask(host, ONLY_THE_LAB)
-            ask(host, "apt-get -yqq -o Dpkg::Options::=--force-confold dist-upgrade && rm -f /run/reboot-required*")
-
-    return small
-
-
-def version(host, name):
-    return ask(host, f"dpkg-query -W -f '${{Version}}' {name}")
 
 
 def test_a_failing_postinst_stops_the_roll_until_it_is_repaired(small, package, run):
@@ -241,7 +198,7 @@ def test_nothing_is_rebooted_in_the_middle_of_a_backup(small, run):
     assert state("app1").leftovers == []
     # What it says to type next; and who only reboots needs no mirror.
     assert told["remedy"].endswith("ansible-playbook homelab.patching.reboot -e patching_hosts=app1")
-    ask("app1", "mv /etc/apt/sources.list.d /etc/apt/away; echo 'deb http://198.18.0.1:9/ a b' > /etc/apt/sources.list")
+    ask("app1", f"mv /etc/apt/sources.list.d /etc/apt/away; echo 'deb http://{GATEWAY}:9/ a b' > /etc/apt/sources.list")
     assert run("reboot", policy=policy).status == 0
     assert state("app1").boot_id != before
 

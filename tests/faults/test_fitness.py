@@ -2,15 +2,15 @@
 
 import pytest
 
-from tests.faults.test_failures import package, results, small, version  # noqa: F401 - fixtures
-from tests.support import ask
+from tests.faults.conftest import results, version
+from tests.support import GATEWAY, ask
 
 HOST, PEER = "app1", "db1"
 BOTH = {"patching_hosts": f"{HOST}:{PEER}"}
 
 REFUSED = {
     "the mirror is unreachable": (
-        "echo 'Acquire::http::Proxy::198.18.0.1 \"http://198.18.0.1:9\";' > /etc/apt/apt.conf.d/zz-test",
+        f"echo 'Acquire::http::Proxy::{GATEWAY} \"http://{GATEWAY}:9\";' > /etc/apt/apt.conf.d/zz-test",
         "the package lists cannot be refreshed",
         "apt-get update",
     ),
@@ -55,7 +55,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused(small, package, run, case):  # noqa: F811
+def test_refused(small, package, run, case):
     sabotage, reason, remedy = REFUSED[case]
     small(HOST, PEER)
     package("lab-roll", HOST, PEER)
@@ -69,7 +69,7 @@ def test_refused(small, package, run, case):  # noqa: F811
     assert version(HOST, "lab-roll") == "1.0"
 
 
-def test_an_upgrade_that_would_remove_something_is_refused(small, package, run):  # noqa: F811
+def test_an_upgrade_that_would_remove_something_is_refused(small, package, run):
     small(HOST, PEER)
     package("lab-other", HOST)
     package("lab-roll", HOST, PEER, new=("--field", "Conflicts=lab-other"))
@@ -99,7 +99,7 @@ SURVIVED = {
 
 
 @pytest.mark.parametrize("case", SURVIVED)
-def test_survived(small, package, run, case):  # noqa: F811
+def test_survived(small, package, run, case):
     small(HOST)
     package("lab-roll", HOST)
     sabotage, note = SURVIVED[case]
@@ -111,7 +111,7 @@ def test_survived(small, package, run, case):  # noqa: F811
     assert version(HOST, "lab-roll") == "2.0"
 
 
-def test_a_held_package_is_left_alone_and_said(small, package, run):  # noqa: F811
+def test_a_held_package_is_left_alone_and_said(small, package, run):
     small(HOST)
     package("lab-roll", HOST)
     ask(HOST, "apt-mark hold lab-roll")
@@ -123,7 +123,7 @@ def test_a_held_package_is_left_alone_and_said(small, package, run):  # noqa: F8
     assert ask(HOST, "apt-mark showhold") == "lab-roll"
 
 
-def test_a_configuration_file_of_the_admin_is_kept(small, package, run):  # noqa: F811
+def test_a_configuration_file_of_the_admin_is_kept(small, package, run):
     small(HOST)
     package("lab-roll", HOST, old=("--conffile", "/etc/lab-roll=old\n"), new=("--conffile", "/etc/lab-roll=new\n"))
     ask(HOST, "echo mine > /etc/lab-roll")
@@ -134,7 +134,7 @@ def test_a_configuration_file_of_the_admin_is_kept(small, package, run):  # noqa
     assert ask(HOST, "cat /etc/lab-roll") == "mine"
 
 
-def test_only_security_updates_where_the_policy_says_so(small, package, run):  # noqa: F811
+def test_only_security_updates_where_the_policy_says_so(small, package, run):
     small(HOST)
     package("lab-roll", HOST)
     package("lab-secure", HOST, old=("--suite", "lab-security"), new=("--suite", "lab-security"))

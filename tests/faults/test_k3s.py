@@ -7,8 +7,7 @@ from itertools import count, cycle, product
 import pytest
 
 from tests.faults.clusters import Cluster, Watcher, binary
-from tests.faults.conftest import ONLY_THE_LAB, at, awake
-from tests.faults.test_failures import results, version
+from tests.faults.conftest import at, awake, results, version
 from tests.faults.test_killed import FULL, killed
 from tests.support import ask, lab, state
 
@@ -26,13 +25,8 @@ NAMES = (f"lab-node-{number}" for number in count(1))
 
 
 def clean(hosts):
-    """Put hosts back, with nothing pending."""
-    for host in hosts:
-        lab("heal", host, check=False)
-    lab("reset", *hosts)
-    for host in hosts:
-        ask(host, ONLY_THE_LAB)
-        ask(host, "apt-get -yqq -o Dpkg::Options::=--force-confold dist-upgrade && rm -f /run/reboot-required*")
+    """Make hosts new, with nothing pending."""
+    lab("reset", "--plain", *hosts)
 
 
 @pytest.fixture(scope="module")

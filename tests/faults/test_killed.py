@@ -10,23 +10,21 @@ from itertools import cycle
 
 import pytest
 
-from tests.faults.conftest import ONLY_THE_LAB
-from tests.faults.test_failures import package, small  # noqa: F401 - fixtures
-from tests.support import ask, lab, pending, state
+from tests.support import ask, pending, state
 
 FULL = bool(os.environ.get("PATCHING_FULL"))
-HOST = "app1"
+HOST, WANTED = "app1", "lab-wanted"
 ONLY = {"patching_hosts": HOST}
 
 
-@pytest.fixture(scope="module")
-def prepare(machines):
+@pytest.fixture
+def prepare(small, package):
     """Makes the host want one update that asks for a reboot."""
 
     def prepare():
-        lab("reset", HOST)
-        ask(HOST, ONLY_THE_LAB)
-        assert pending(HOST) == ["lab-reboot"]
+        small(HOST)
+        package(WANTED, HOST, new=("--postinst", "touch /run/reboot-required"))
+        assert pending(HOST) == [WANTED]
         return state(HOST)
 
     return prepare
@@ -65,9 +63,9 @@ def test_killed_at_every_boundary(prepare, run, tmp_path, healers):
         assert healed.status == 0, what
         after = state(HOST)
         assert after.leftovers == [], what
-        upgraded = left.packages["lab-reboot"] == "2.0"
+        upgraded = left.packages[WANTED] == "2.0"
         # A recovery finishes what had begun and begins nothing; a run patches as well.
-        assert after.packages["lab-reboot"] == ("2.0" if healer == "patch" or upgraded else "1.0"), what
+        assert after.packages[WANTED] == ("2.0" if healer == "patch" or upgraded else "1.0"), what
         assert not after.wants_reboot, what
         if before.leftovers != left.leftovers:
             assert "left by run" in healed.output, what
@@ -79,7 +77,7 @@ def test_killed_at_every_boundary(prepare, run, tmp_path, healers):
 
 
 @pytest.mark.parametrize("healer", ["patch", "recover"])
-def test_killed_while_dpkg_is_at_work(small, package, run, healer):  # noqa: F811
+def test_killed_while_dpkg_is_at_work(small, package, run, healer):
     """The unit goes on alone; the next run waits for it, and nothing is installed twice."""
     small(HOST)
     package("lab-roll", HOST, new=("--postinst", "echo $2 >> /root/configured; sleep 15"))

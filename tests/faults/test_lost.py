@@ -2,8 +2,7 @@
 
 import time
 
-from tests.faults.conftest import at, awake
-from tests.faults.test_failures import package, results, small, version  # noqa: F401 - fixtures
+from tests.faults.conftest import at, awake, results, version
 from tests.support import CHECKOUT, ask, lab, state
 
 BOTH = {
@@ -19,7 +18,7 @@ def in_a_while(seconds, *words):
     return ["sh", "-c", f"(sleep {seconds}; {command}) > /dev/null 2>&1 &"]
 
 
-def test_cut_off_while_dpkg_works(small, package, run):  # noqa: F811
+def test_cut_off_while_dpkg_works(small, package, run):
     small("app1", "db1")
     package("lab-roll", "app1", "db1", new=("--postinst", f"{COUNTED}; sleep 12"))
     moment = {"host": "app1", "task": "Upgrade", "run": in_a_while(5, "cut", "app1")}
@@ -41,7 +40,7 @@ def test_cut_off_while_dpkg_works(small, package, run):  # noqa: F811
     assert state("app1").leftovers == []
 
 
-def test_a_connection_that_is_lost_for_a_while_costs_nothing(small, package, run):  # noqa: F811
+def test_a_connection_that_is_lost_for_a_while_costs_nothing(small, package, run):
     small("app1")
     package("lab-roll", "app1", new=("--postinst", f"{COUNTED}; sleep 12"))
     cut = {"host": "app1", "task": "Upgrade", "run": in_a_while(5, "cut", "app1")}
@@ -53,7 +52,7 @@ def test_a_connection_that_is_lost_for_a_while_costs_nothing(small, package, run
     assert ask("app1", "cat /root/configured") == "1.0"
 
 
-def test_a_host_that_never_comes_back(small, package, run):  # noqa: F811
+def test_a_host_that_never_comes_back(small, package, run):
     small("app1", "db1")
     package("lab-roll", "app1", "db1", new=("--postinst", "touch /run/reboot-required"))
     played = run(
@@ -72,7 +71,7 @@ def test_a_host_that_never_comes_back(small, package, run):  # noqa: F811
     assert state("app1").leftovers == []
 
 
-def test_a_host_that_takes_its_time_to_go_down(small, package, run):  # noqa: F811
+def test_a_host_that_takes_its_time_to_go_down(small, package, run):
     small("app1", "db1")
     package("lab-roll", "app1", "db1", new=("--postinst", "touch /run/reboot-required"))
     ask("app1", "systemd-run -q --unit=lab-slow --property='ExecStop=/bin/sleep 40' sleep infinity")
@@ -91,7 +90,7 @@ def test_a_host_that_takes_its_time_to_go_down(small, package, run):  # noqa: F8
     assert state("app1").boot_id == once
 
 
-def test_a_run_that_slept_past_its_claim_touches_nothing_more(small, package, run, asleep):  # noqa: F811
+def test_a_run_that_slept_past_its_claim_touches_nothing_more(small, package, run, asleep):
     small("app1")
     package("lab-roll", "app1", new=("--postinst", "touch /run/reboot-required"))
     first = asleep("app1", "patch_reboot : Reboot", {"patching_hosts": "app1", "patching_claim_seconds": 15})

@@ -1,19 +1,15 @@
 """A roll in which something breaks: it stops there, says so, and leaves the rest alone. Asked of the machines."""
 
-from tests.faults.conftest import at
+from tests.faults.conftest import at, results
 from tests.support import lab, pending, state
 
 # Other tests may have left more of the lab's hosts running.
 HOSTS = {"patching_hosts": "web1:db1:app1"}
 
 
-def results(played):
-    return {host: entry["result"] for host, entry in played.report["hosts"].items()}
-
-
-def test_a_host_of_wave_2_is_cut_off(fresh, run):
+def test_a_host_of_wave_2_is_cut_off(machines, run):
     """Waves: app1, db1, web1. db1 goes silent while it is being upgraded."""
-    fresh("web1", "db1", "app1")
+    lab("reset", "web1", "db1", "app1")
     before = {host: state(host) for host in ("web1", "db1", "app1")}
 
     played = run(

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import ONLY_THE_LAB
-from tests.faults.test_failures import package, version  # noqa: F401 - fixtures
-from tests.support import BIN, CHECKOUT, ask, lab, lab_env, state
+from tests.faults.conftest import version
+from tests.support import BIN, CHECKOUT, ask, everywhere, lab, lab_env, state
 
 CONTROL = "web1"
 VMS = ("app1", "db1")
@@ -110,10 +109,8 @@ def told():
 @pytest.fixture(scope="module")
 def control(machines, tmp_path_factory):
     """A control host with a project, on which the schedule is in force; nothing was started yet."""
-    lab("reset", CONTROL, *VMS)
-    for host in VMS:
-        ask(host, ONLY_THE_LAB)
-        ask(host, "apt-get -yqq -o Dpkg::Options::=--force-confold dist-upgrade && rm -f /run/reboot-required*")
+    lab("reset", CONTROL)
+    lab("reset", "--plain", *VMS)
     folder = tmp_path_factory.mktemp("wheels")
     source = tmp_path_factory.mktemp("source") / "collection"
     leave_out = shutil.ignore_patterns(".git", ".venv", ".build", ".cache", "reports")
@@ -170,7 +167,7 @@ def test_a_second_time_changes_nothing_and_systemd_likes_the_units(control):
     assert ask(control, f"grep -rl {secret} /opt/homelab-patching /etc/systemd", check=False) == ""
 
 
-def test_the_month(control, package):  # noqa: F811
+def test_the_month(control, package):
     package("lab-roll", CONTROL, *VMS)
     old = [f"2026{month:02}01T030000Z-abcd.json" for month in (1, 2, 3)]
     put(control, f"{PROJECT}/reports", {name: b"{}" for name in (*old, "mine.json")})
@@ -187,7 +184,7 @@ def test_the_month(control, package):  # noqa: F811
     assert told() == []  # it went well
 
 
-def test_a_failing_month_calls_the_command_once(control, package):  # noqa: F811
+def test_a_failing_month_calls_the_command_once(control, package):
     package("lab-fails", *VMS, new=("--postinst", "test ! -e /etc/lab-broken"))
     ask("app1", "touch /etc/lab-broken")
     assert start(MONTH) == "exit-code"
@@ -201,7 +198,7 @@ def test_a_failing_month_calls_the_command_once(control, package):  # noqa: F811
     ask("app1", "rm /etc/lab-broken && dpkg --configure -a")
 
 
-def test_what_is_at_work_is_neither_doubled_nor_changed(control, package):  # noqa: F811
+def test_what_is_at_work_is_neither_doubled_nor_changed(control, package):
     package("lab-slow", "db1", new=("--postinst", "while test -e /etc/lab-slow; do sleep 0.2; done"))
     begun = ask(control, "date +%s")
     often = f"/run/systemd/system/{MONTH}.timer.d"
@@ -225,7 +222,7 @@ def test_what_is_at_work_is_neither_doubled_nor_changed(control, package):  # no
     assert told() == []
 
 
-def test_a_run_that_is_killed_is_told_too(control, package):  # noqa: F811
+def test_a_run_that_is_killed_is_told_too(control, package):
     package("lab-slower", "db1", new=("--postinst", "while test -e /etc/lab-slow; do sleep 0.2; done"))
     at_work(f"systemctl start --no-block {MONTH}")
     ask(control, f"systemctl kill --signal=KILL {MONTH}")
@@ -239,8 +236,8 @@ def test_a_run_that_is_killed_is_told_too(control, package):  # noqa: F811
 
 
 def test_the_day_tells_which_vm_takes_no_updates_any_more(control):
-    for host in VMS:
-        ask(host, "cd /etc/apt && mv kept/sources.list . ; mv kept/* sources.list.d/; apt-get update -qq", check=False)
+    lab("reset", *VMS)
+    everywhere(VMS, "apt-get update -qq")
     policy = subprocess.run(
         [BIN / "ansible-playbook", "-i", "inventory/", "homelab.patching.policy", "-e", "patching_hosts=app1:db1"],
         cwd=CHECKOUT,

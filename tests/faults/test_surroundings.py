@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.faults.test_failures import package, small, version  # noqa: F401 - fixtures
-from tests.support import BIN, CHECKOUT, ask, lab_env, state
+from tests.faults.conftest import version
+from tests.support import BIN, CHECKOUT, NUMBER, ask, lab_env, state
 
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n", "--preserve-env"]
 # What a user's configuration may say: each of it would take the waves apart, if the plays did not say otherwise.
@@ -47,8 +47,9 @@ def inventory(tmp_path):
     folder = tmp_path / "inventory"
     (folder / "group_vars" / "all").mkdir(parents=True)
     source = (CHECKOUT / "inventory" / "homelab.proxmox.yml").read_text()
+    db1 = f"198.18.{NUMBER}.12"
     (folder / "homelab.proxmox.yml").write_text(
-        source + "\ncompose:\n  ansible_host: \"(proxmox_name == 'db1') | ternary('198.18.0.12', ansible_host)\"\n"
+        f"{source}\ncompose:\n  ansible_host: \"(proxmox_name == 'db1') | ternary('{db1}', ansible_host)\"\n"
     )
     (folder / "group_vars" / "all" / "all.yml").write_text("ansible_become: true\npatching_wave_size: 2\n")
     for name, labels in (("app1", ["app"]), ("app2", ["app"]), ("db1", ["db"]), ("web1", ["db"])):
@@ -58,7 +59,7 @@ def inventory(tmp_path):
     return folder
 
 
-def test_a_roll_in_the_surroundings_of_a_user(small, package, installed, inventory, tmp_path):  # noqa: F811
+def test_a_roll_in_the_surroundings_of_a_user(small, package, installed, inventory, tmp_path):
     """Four hosts in three waves: app1 and db1, app2, web1. app2 fails: web1 is not attempted."""
     small("app1", "db1", "web1", "app2")
     package("lab-roll", "app1", "db1", "web1", "app2", new=("--postinst", "test ! -e /etc/lab-broken"))

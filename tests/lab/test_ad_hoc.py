@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from tests.support import BIN, CHECKOUT, ask, lab, lab_env
+from tests.support import BIN, CHECKOUT, NUMBER, ask, lab, lab_env
 
 PAGE = (CHECKOUT / "docs" / "ad-hoc.md").read_text()
 COMMANDS = re.findall(r"^ *\$ (.+)$", PAGE, re.MULTILINE)
@@ -108,7 +108,7 @@ def test_an_unknown_host_key_is_accepted_once_and_a_change_is_refused(tmp_path):
     ping = f"ansible -i {source} web1 -m ansible.builtin.ping"
     assert "pong" in run(ping, **env)
     _hashed, kind, key = known.read_text().splitlines()[0].split()
-    address = "198.18.0.11"
+    address = f"198.18.{NUMBER}.11"
     other = lab("shell", "db1", "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()[1]
     assert other != key
     known.write_text(f"{address} {kind} {other}\n")

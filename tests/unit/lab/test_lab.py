@@ -47,8 +47,8 @@ def test_the_table_of_this_checkout_is_sound() -> None:
     ("text", "said"),
     [
         ("a = ", "not TOML"),
-        (DISTRO + host(name="Web1"), "up to 8 lower case"),
-        (DISTRO + host(name="averylongname"), "up to 8 lower case"),
+        (DISTRO + host(name="Web1"), "up to 7 lower case"),
+        (DISTRO + host(name="averylongname"), "up to 7 lower case"),
         (DISTRO + host(address="10.0.0.1"), "not in 198.18.0.0/24"),
         (DISTRO + host() + 'colour="red"\n', "unknown colour"),
         (host(), "no [[distro]] debian-13"),
