@@ -48,7 +48,7 @@ REFUSED = {
         " > /root/wrong/sitecustomize.py && mv /usr/bin/python3 /usr/bin/python3.right &&"
         " printf '#!/bin/sh\\nPYTHONPATH=/root/wrong exec /usr/bin/python3.right \"$@\"\\n' > /usr/bin/python3 &&"
         " chmod 755 /usr/bin/python3",
-        "its clock is 3600 s away from the control node's",
+        "its clock is 36",
         "timedatectl set-ntp true",
     ),
 }
