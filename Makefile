@@ -30,8 +30,12 @@ demo: $(VENV)/lab.done $(LINK) ## Patch real machines behind a fake Proxmox VE (
 	@tools/demo $(if $(FRESH),--fresh)
 
 .PHONY: test
-test: $(VENV)/test.done $(LINK) ## Run all tests (LAB=off: only those that need no machines).
-	@tools/test $(if $(filter off,$(LAB)),--no-lab) $(if $(FULL),--full)
+test: $(VENV)/test.done $(LINK) ## Run all tests (LAB=off: without machines; ONLY=faults/test_lost.py: this file).
+	@exec $(BIN)/python tools/test.py $(if $(filter off,$(LAB)),--no-lab) $(if $(FULL),--full) $(if $(ONLY),--only '$(ONLY)')
+
+.PHONY: check
+check: $(VENV)/test.done $(LINK) ## Run the tests that take seconds, for the edit loop.
+	@exec $(BIN)/python tools/test.py --check
 
 .PHONY: bench
 bench: $(VENV)/lab.done $(LINK) ## Print how fast it is, beside what it is compared with.
@@ -39,4 +43,4 @@ bench: $(VENV)/lab.done $(LINK) ## Print how fast it is, beside what it is compa
 
 .PHONY: clean
 clean: ## Take the test machines down and remove what they left.
-	@if [ -x $(BIN)/python ]; then tools/lab down; fi
+	@if [ -x $(BIN)/python ]; then tools/lab down --every; fi

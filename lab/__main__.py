@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:  # noqa: PLR0915 - a list of commands
     up.add_argument("--hosts", help="which ones, separated by commas (default: those that hosts.toml starts)")
     down = command("down", "leave nothing but the cache")
     down.add_argument("--purge", action="store_true", help="the cache goes too")
+    down.add_argument("--every", action="store_true", help="all labs of this checkout, whatever their number")
     down.add_argument("--any", action="store_true", help="also a lab of another checkout")
     command("check", "can this machine boot test machines?")
     status = command("status", "what runs")
@@ -153,6 +154,8 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0912
             found = api.up([name for name in args.hosts.split(",") if name] if args.hosts else None)
             print(_table(found["hosts"]))
             print(f"Proxmox API: https://{GATEWAY}:{PVE_PORT}; environment for a controller: {CLIENT}/env")
+        case "down" if args.every:
+            print(f"lab: {api.down_every()}")
         case "down":
             print("lab: down" if api.down(purge=args.purge, other=args.any) else "lab: nothing was up")
         case "check":

@@ -470,6 +470,16 @@ def _up(wanted: table.Table, picked: list[table.Host], sources: Mapping[str, arc
     return status()
 
 
+def down_every() -> str:
+    """Take down all labs of this checkout; what was done."""
+    checks.root()
+    mine = [number for number, lab in leftovers.every().items() if lab["checkout"] == str(CHECKOUT)]
+    for number in mine:
+        env = {**os.environ, "LAB_NUMBER": str(number)}
+        subprocess.run([sys.executable, "-B", "-m", "lab", "down"], cwd=CHECKOUT, env=env, check=True)
+    return "no other lab of this checkout is up" if mine else "nothing was up"
+
+
 def down(*, purge: bool = False, other: bool = False) -> bool:
     """Leave nothing of the lab (with purge: not even its cache); False when there was nothing."""
     checks.root()

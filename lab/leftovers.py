@@ -44,14 +44,15 @@ def running() -> dict[str, Any] | None:
     return found if alive(found.get("supervisor")) else None
 
 
+def every() -> dict[int, dict[str, Any]]:
+    """What each lab of this machine wrote down, by number; a dead one's files may be left."""
+    read = {number: _read(STATE.with_name(f"{BASE}-{number}" if number else BASE) / INFO.name) for number in NUMBERS}
+    return {number: lab for number, lab in read.items() if lab}
+
+
 def others() -> dict[int, dict[str, Any]]:
     """The other labs that are up on this machine, by number."""
-    found = {}
-    for number in set(NUMBERS) - {NUMBER}:
-        lab = _read(STATE.with_name(f"{BASE}-{number}" if number else BASE) / INFO.name)
-        if alive(lab.get("supervisor")):
-            found[number] = lab
-    return found
+    return {number: lab for number, lab in every().items() if number != NUMBER and alive(lab.get("supervisor"))}
 
 
 def abandoned(lab: dict[str, Any]) -> str:

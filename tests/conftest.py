@@ -1,8 +1,12 @@
 """Lets the tests import the collection by its name, wherever the checkout lies; gives each worker a lab."""
 
+import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
+
+import pytest
 
 CHECKOUT = Path(__file__).parents[1]
 COLLECTIONS = CHECKOUT / ".build" / "collections"
@@ -17,5 +21,20 @@ sys.path[:0] = [str(COLLECTIONS), str(CHECKOUT)]
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 if WORKER:
     os.environ["LAB_NUMBER"] = str(1 + int(WORKER.removeprefix("gw")))
+    # A worker goes with the suite, also when that is killed.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 else:
     os.environ.setdefault("LAB_NUMBER", "1")
+ON_MACHINES = {CHECKOUT / "tests" / name for name in ("faults", "lab")}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """What a failed test and its hosts said is kept: the next test makes the hosts new."""
+    report = yield
+    if report.failed and item.path.parent in ON_MACHINES:
+        from tests.support import keep_logs  # noqa: PLC0415 - other levels need not have what it imports
+
+        folder = keep_logs(item.name, report.longreprtext + "".join(text for _title, text in report.sections))
+        report.sections.append(("logs", f"the run and the hosts: {folder}"))
+    return report

@@ -17,6 +17,8 @@ from pathlib import Path
 import testinfra
 import testinfra.host
 
+from tools.tally import slug
+
 CHECKOUT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 NUMBER = int(os.environ.get("LAB_NUMBER") or 0)
@@ -140,6 +142,18 @@ def administrator(name: str) -> testinfra.host.Host:
         ssh_extra_args=env["ANSIBLE_SSH_COMMON_ARGS"],
         sudo=True,
     )
+
+
+def keep_logs(test: str, text: str) -> Path:
+    """Keep what a failed test and its hosts said; the folder."""
+    folder = CHECKOUT / ".build" / "results" / "failures" / slug(test)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.log").write_text(text)
+    status = lab("status", "--json", check=False)
+    for host in json.loads(status)["hosts"] if status else []:
+        said = ask(host["name"], "journalctl -b --no-pager; tail -n 200 /var/log/dpkg.log /var/log/apt/term.log", False)
+        (folder / f"{host['name']}.log").write_text(said)
+    return folder
 
 
 @dataclass

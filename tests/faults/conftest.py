@@ -5,11 +5,14 @@ import os
 import signal
 import subprocess
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.support import BIN, CHECKOUT, Played, ask, die_with_parent, everywhere, lab, lab_env, play
+
+NAMES = (f"lab-node-{number}" for number in count(1))
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +42,24 @@ def package():
         lab("publish", name, "1.0", *old)
         everywhere(hosts, f"apt-get update -qq && apt-get install -yqq {name}")
         lab("publish", name, "2.0", *new)
+
+    yield publish
+    for name in names:
+        lab("unpublish", name)
+
+
+@pytest.fixture
+def pending(machines):
+    """Makes an update of a new package pending on hosts; its name."""
+    names = []
+
+    def publish(*hosts: str, reboot: bool = True) -> str:
+        name = next(NAMES)
+        names.append(name)
+        lab("publish", name, "1.0")
+        everywhere(hosts, f"apt-get update -qq && apt-get install -yqq {name}")
+        lab("publish", name, "2.0", *(("--postinst", "touch /run/reboot-required") if reboot else ()))
+        return name
 
     yield publish
     for name in names:

@@ -1,75 +1,29 @@
-"""The monthly run on K3s nodes: drained, rebooted, proved and given back, one at a time. Asked of API and machines."""
+"""The monthly run on a cluster with one server: drained, rebooted, proved, given back. Asked of API and machines."""
 
 import json
 import time
-from itertools import count, cycle, product
+from itertools import cycle, product
 
 import pytest
 
-from tests.faults.clusters import Cluster, Watcher, binary
+from tests.faults.clusters import SOON, Cluster, Watcher, policy, whole
 from tests.faults.conftest import at, awake, results, version
 from tests.faults.test_killed import FULL, killed
 from tests.support import ask, lab, state
 
-pytestmark = pytest.mark.skipif(
-    binary() is None,
-    reason="no K3s: build the stand-in with tools/standin (needs Go), or name a binary: K3S_BINARY=/path/k3s",
-)
 # The order of the run: agents, then the server; before them the plain host.
 SERVER, AGENTS, PLAIN = "app1", ["db1", "web1"], "app2"
 NODES = [*AGENTS, SERVER]
 EVERYBODY = [*NODES, PLAIN]
-# The calls of a dead run have ended long before, where a test has killed it on this machine.
-SOON = {"patch_host_orphan_seconds": 1}
-NAMES = (f"lab-node-{number}" for number in count(1))
-
-
-def clean(hosts):
-    """Make hosts new, with nothing pending."""
-    lab("reset", "--plain", *hosts)
 
 
 @pytest.fixture(scope="module")
 def one(machines):
     """A server with sqlite and two agents, and a Deployment of three that can spare one."""
-    clean(EVERYBODY)
+    lab("reset", "--plain", *EVERYBODY)
     cluster = Cluster([SERVER], AGENTS, etcd=False)
     cluster.deploy("web", 3, minimum=2)
     return cluster
-
-
-@pytest.fixture
-def pending(machines):
-    """Makes an update pending on hosts; its name."""
-    names = []
-
-    def publish(*hosts, reboot=True):
-        name = next(NAMES)
-        names.append(name)
-        lab("publish", name, "1.0")
-        for host in hosts:
-            ask(host, f"apt-get update -qq && apt-get install -yqq {name}")
-        lab("publish", name, "2.0", *(("--postinst", "touch /run/reboot-required") if reboot else ()))
-        return name
-
-    yield publish
-    for name in names:
-        lab("unpublish", name)
-
-
-def policy(*hosts, **more):
-    return {"patching_hosts": ":".join(hosts), **more}
-
-
-def whole(cluster, *hosts):
-    """Nothing of a run is left on these nodes, and the API sees the boot that they are in."""
-    nodes = cluster.nodes()
-    for host in hosts:
-        node, now = nodes[cluster.node(host)], state(host)
-        assert node["ready"] and not node["unschedulable"] and not node["marks"]
-        assert node["boot_id"] == now.boot_id
-        assert now.leftovers == []
-    return True
 
 
 def test_a_roll_over_a_cluster_with_one_server(one, pending, run):
@@ -310,120 +264,3 @@ def test_two_clusters_in_one_run_go_one_after_the_other_and_a_lone_node_is_not_d
     # It was away, and never cordoned; that is what `unschedulable` at its end would show as well.
     assert not any(gone for gone in beside.cordoned)
     assert whole(one, *NODES) and whole(lone, PLAIN)
-
-
-SERVERS, WORKERS = ["app1", "db1", "web1"], ["app2", "app3"]
-MEMBERS = [*SERVERS, *WORKERS]
-
-
-@pytest.fixture(scope="module")
-def three(machines):
-    """Three servers with etcd and two agents; these hosts are no other cluster any more."""
-    clean(MEMBERS)
-    cluster = Cluster(SERVERS, WORKERS, etcd=True)
-    cluster.deploy("web", 3, minimum=2)
-    return cluster
-
-
-def test_a_roll_over_three_servers_with_etcd_and_two_agents(three, pending, run):
-    pending(*MEMBERS)
-    with Watcher(three, "web") as watcher:
-        played = run("patch", policy=policy(*MEMBERS))
-    assert played.status == 0
-    assert results(played) == dict.fromkeys(sorted(MEMBERS), "patched")
-    assert whole(three, *MEMBERS)
-    assert {name for gone in watcher.out for name in gone} == {three.node(host) for host in MEMBERS}
-    assert max(len(gone) for gone in watcher.out) == 1
-    assert min(watcher.ready) >= 2
-    # Agents first, then the servers.
-    order = [name for gone in watcher.out for name in gone]
-    assert max(order.index(three.node(host)) for host in WORKERS) < min(
-        order.index(three.node(host)) for host in SERVERS
-    )
-
-
-def test_the_server_that_is_asked_dies_in_the_middle_of_a_drain(three, pending, run):
-    host, delegate = WORKERS[0], SERVERS[-1]
-    pending(host)
-    before = state(host).boot_id
-    # The first call has cordoned the node; the server is gone for good before the next.
-    dies = at(host, "Drain | Mark the reboot", "shell", delegate, "systemctl", "mask", "--runtime", "--now", "k3s")
-    try:
-        played = run("patch", policy=policy(host), moments=[dies])
-        assert results(played) == {host: "patched"}
-        assert state(host).boot_id != before
-    finally:
-        ask(delegate, "systemctl unmask --runtime k3s && systemctl start --no-block k3s")
-    three.until_ready(MEMBERS)
-    assert whole(three, *MEMBERS)
-
-
-def test_a_member_of_etcd_that_is_down_keeps_every_server_as_it_is(three, pending, run):
-    down = SERVERS[1]
-    pending(SERVERS[0], down, WORKERS[0], reboot=False)
-    before = {host: state(host).boot_id for host in SERVERS}
-    ask(down, "systemctl stop k3s; pkill -x k3s || true")
-    try:
-        played = run("patch", policy=policy(*MEMBERS))
-        assert played.status != 0
-        assert {results(played)[host] for host in (SERVERS[0], down)} == {"refused"}
-        assert {host: state(host).boot_id for host in SERVERS} == before
-    finally:
-        # The API shows its node as Ready for a while after it has died.
-        ask(down, "systemctl start --no-block k3s; until k3s kubectl get --raw /readyz > /tmp/ready; do sleep 1; done")
-    three.until_ready(MEMBERS)
-    assert run("patch", policy=policy(*MEMBERS)).status == 0
-    assert whole(three, *MEMBERS)
-
-
-@pytest.mark.skipif(not FULL, reason="only with FULL=1")
-def test_a_member_of_etcd_that_reaches_nobody_after_its_reboot_stays_cordoned(three, pending, run):
-    """Its kubelet and its own API server run: only a quorum read through its own member tells."""
-    first, host, last = SERVERS
-    peers = [each["address"] for each in json.loads(lab("status", "--json"))["hosts"] if each["name"] in (first, last)]
-    drop_in = "/etc/systemd/system/k3s.service.d"
-    lines = ["[Service]", *(f"ExecStartPre=/bin/ip route replace blackhole {peer}" for peer in peers)]
-    quoted = "' '".join(lines)
-    script = f"mkdir -p {drop_in} && printf '%s\\n' '{quoted}' > {drop_in}/alone.conf"
-    pending(host, first)
-    before = state(first).boot_id
-    cut = at(host, "patch_reboot : Reboot", "shell", host, "sh", "-c", script)
-    more = {"patching_k3s_node_timeout": 20, "patching_max_failures": 5}
-    played = run("patch", policy=policy(host, **more), moments=[cut])
-    assert results(played) == {host: "failed"} and played.status != 0
-    assert three.nodes()[three.node(host)]["unschedulable"]
-    # Nobody else of its cluster is touched meanwhile.
-    assert results(run("patch", policy=policy(first, **more)))[first] == "refused"
-    assert state(first).boot_id == before
-    mend = "; ".join(f"ip route del blackhole {peer}" for peer in peers)
-    ask(host, f"rm -r {drop_in} && systemctl daemon-reload && {mend}")
-    ask(host, "until k3s kubectl get --raw /readyz > /tmp/ready; do sleep 1; done")
-    three.until_ready(MEMBERS)
-    assert run("patch", policy=policy(*MEMBERS, **SOON)).status == 0
-    assert whole(three, *MEMBERS)
-
-
-def test_a_node_that_is_gone_for_good_is_forgotten_and_the_rest_goes_on(three, pending, run):
-    """The last one: the cluster has one node less after it."""
-    gone, *rest = [WORKERS[1], WORKERS[0], *SERVERS]
-    node = three.node(gone)
-    pending(gone, rest[0])
-    kill = {"host": gone, "task": "patch_reboot : Reboot", "run": ["sh", "-c", "kill -9 $PPID"]}
-    assert run("patch", policy=policy(gone), moments=[kill]).status == -9
-    # While it is there it is not forgotten.
-    told = run("recover", policy=policy(*rest, patching_forget=node))
-    assert told.status != 0 and f"node {node} is not gone" in told.output
-    lab("stop", gone)
-    deadline = time.monotonic() + 120
-    while three.nodes()[node]["ready"]:
-        assert time.monotonic() < deadline
-        time.sleep(2)
-    played = run("patch", policy=policy(*rest))
-    assert results(played)[rest[0]] == "refused"
-    assert f"node {node} is still marked by run" in played.report["hosts"][rest[0]]["reason"]
-    run("recover", policy=policy(*rest, patching_forget=node))
-    assert node not in three.nodes()
-    healed = run("patch", policy=policy(*rest))
-    assert healed.status == 0
-    assert results(healed)[rest[0]] == "patched"
-    assert whole(three, *rest)
