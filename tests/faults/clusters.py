@@ -19,7 +19,7 @@ SOON = {"patch_host_orphan_seconds": 1}
 
 
 def binary() -> Path:
-    """The K3s that is at hand, or the stand-in, built if need be: see lab/k3s.py. Without either the test is skipped."""
+    """The K3s that is at hand, or the stand-in, built if need be (see lab/k3s.py); without either: skipped."""
     try:
         return k3s.binary()
     except LabError as error:

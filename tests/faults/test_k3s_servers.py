@@ -1,4 +1,4 @@
-"""The monthly run on a cluster of three servers with etcd: quorum, delegates, members that are gone. Asked of the API."""
+"""The monthly run on three servers with etcd: quorum, delegates, members that are gone. Asked of the API."""
 
 import json
 import time
