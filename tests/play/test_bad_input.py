@@ -1,5 +1,6 @@
 """What a fresh box may lack is said in one line, before anything is started."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -61,3 +62,13 @@ def test_neither_root_nor_sudo(checkout):
 def test_an_unknown_option(checkout):
     *_usage, line = run(checkout, sys.executable, "tools/test.py", "--fast")
     assert "unrecognized arguments: --fast" in line
+
+
+def test_a_second_suite_in_one_checkout(checkout):
+    (checkout / ".build").mkdir()
+    with (checkout / ".build" / "test.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711")
+        lock.flush()
+        (line,) = run(checkout, sys.executable, "tools/test.py", "--check")
+    assert line == "make test: pid 4711 is testing this checkout; wait for its end"
