@@ -1,0 +1,22 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What went wrong, and what to do about it. Pure."""
+
+from __future__ import annotations
+
+
+class PatchingError(Exception):
+    """The one exception of this collection: a failure that is told to a person.
+
+    :param message: what went wrong and where, one sentence.
+    :param remedy: what to type or to change; empty where nothing can be said.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
