@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.k3s import gate
+from ..module_utils.core import problem
+from ..module_utils.k3s import gate, progress, recovery
+from ..module_utils.k3s.settle import others_cordons, settled, volumes_settled
+from ..module_utils.k3s.topology import topology
 from ..module_utils.run import identity
 
 
@@ -31,12 +34,12 @@ def k3s_gate(
 
 def k3s_settled(baseline: Mapping, cluster: Mapping) -> list:
     """What was ready at the baseline and is not any more; see k3s_settled.yml."""
-    return gate.settled(baseline["workloads"], cluster["workloads"], gate.others_cordons(cluster["nodes"]))
+    return settled(baseline["workloads"], cluster["workloads"], others_cordons(cluster["nodes"]))
 
 
 def k3s_volumes_settled(baseline: Mapping, cluster: Mapping) -> list:
     """Which Longhorn volumes are worse than at the baseline; see k3s_volumes_settled.yml."""
-    return gate.volumes_settled(baseline.get("longhorn"), cluster.get("longhorn"))
+    return volumes_settled(baseline.get("longhorn"), cluster.get("longhorn"))
 
 
 def k3s_nodes(assessments: Mapping) -> list:
@@ -51,9 +54,9 @@ def k3s_forget(names: str | Sequence, infos: Mapping, clusters: Mapping) -> dict
     hosts = {
         host: {"k3s": told[host].get("k3s"), "cluster": (clusters.get(host) or {}).get("cluster")} for host in infos
     }
-    found = gate.forgettable(wanted, hosts)
+    found = recovery.forgettable(wanted, hosts)
     if found["problems"]:
-        raise AnsibleFilterError(gate.told(found["problems"]))
+        raise AnsibleFilterError(problem.told(found["problems"]))
     claims = [told[host].get("claim") for host in found["servers"].values()]
     dead = [claim["run"] for claim in claims if claim and identity.is_dead(claim.get("owner") or {})]
     return {"run": identity.new_id(), "owner": identity.identity(), "dead": dead, "servers": found["servers"]}
@@ -68,10 +71,10 @@ class FilterModule:
             "k3s_forget": k3s_forget,
             "k3s_gate": k3s_gate,
             "k3s_nodes": k3s_nodes,
-            "k3s_progress": gate.progress,
-            "k3s_recover": gate.recover,
+            "k3s_progress": progress.progress,
+            "k3s_recover": recovery.recover,
             "k3s_settled": k3s_settled,
-            "k3s_told": gate.told,
-            "k3s_topology": gate.topology,
+            "k3s_told": problem.told,
+            "k3s_topology": topology,
             "k3s_volumes_settled": k3s_volumes_settled,
         }

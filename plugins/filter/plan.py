@@ -23,12 +23,14 @@ from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
 
 from ..module_utils.core.problem import PatchingError
-from ..module_utils.host import health
 from ..module_utils.report import exposure
-from ..module_utils.report import summary as reporting
-from ..module_utils.run import advice, identity, record
+from ..module_utils.report.summary import summarize
+from ..module_utils.report.text import plan_lines, report_lines
+from ..module_utils.run import advice, identity, record, waves
 from ..module_utils.run import plan as planning
+from ..module_utils.run.assessment import assessment
 from ..module_utils.run.guard import refusal
+from ..module_utils.run.health import regressions
 
 
 def collect(hosts: Iterable[str], hostvars: Mapping, name: str) -> dict:
@@ -126,13 +128,13 @@ def plan(
         )
     except PatchingError as exc:
         raise AnsibleFilterError(str(exc)) from exc
-    return {**made, "lines": planning.lines(made)}
+    return {**made, "lines": plan_lines(made)}
 
 
 def refuse(made: Mapping, refusals: Mapping) -> dict:
     """The plan without hosts that turned out not to be patchable; see refuse.yml."""
     changed = planning.refuse(made, refusals)
-    return {**changed, "lines": planning.lines(changed)}
+    return {**changed, "lines": plan_lines(changed)}
 
 
 def summary(
@@ -146,7 +148,7 @@ def summary(
     """The end of a run; see summary.yml."""
     history = Path(os.path.expandvars(folder)).expanduser() / exposure.HISTORY if folder else None
     lines = history.read_text(encoding="utf-8", errors="replace").splitlines() if history and history.exists() else []
-    end = reporting.summarize(
+    end = summarize(
         made,
         records,
         stopped,
@@ -155,7 +157,7 @@ def summary(
         fixes={host: (told or {}).get("fixes") for host, told in (downloads or {}).items()},
         seen=exposure.sightings(lines),
     )
-    return {**end, "lines": reporting.lines(end)}
+    return {**end, "lines": report_lines(end)}
 
 
 class FilterModule:
@@ -165,17 +167,17 @@ class FilterModule:
         """Names under homelab.patching."""
         return {
             "collect": collect,
-            "assessment": planning.assessment,
+            "assessment": assessment,
             "plan": plan,
             "refuse": refuse,
-            "held": planning.held,
-            "roll": planning.roll,
-            "may_open": planning.may_open,
-            "next_go": planning.next_go,
+            "held": waves.held,
+            "roll": waves.roll,
+            "may_open": waves.may_open,
+            "next_go": waves.next_go,
             "summary": summary,
             "step": record.step,
             "finish": record.finish,
             "fact": record.fact,
             "guard": guard,
-            "regressions": health.regressions,
+            "regressions": regressions,
         }

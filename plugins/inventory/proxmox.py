@@ -314,8 +314,10 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 from ..module_utils.core.problem import PatchingError
 from ..module_utils.pve import guests as pve_guests
 from ..module_utils.pve.addresses import Choice, parse_policy
-from ..module_utils.pve.client import Call, Client, Reply, Settings, describe, parse_settings
+from ..module_utils.pve.client import Client
 from ..module_utils.pve.gather import Needs, gather
+from ..module_utils.pve.replies import Call, Reply, describe
+from ..module_utils.pve.settings import Settings, parse_settings
 
 CONNECTION = (
     "url", "endpoints", "user", "password", "token_id", "token_secret", "validate_certs", "ca_path", "fingerprint",

@@ -146,9 +146,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from ..module_utils.core.problem import PatchingError
-from ..module_utils.host import claim_file, losses, system
+from ..module_utils.host import claim_file, disk, dpkg, health, kernels, losses, system
 from ..module_utils.host.apt import space_needed
-from ..module_utils.host.health import listeners
+from ..module_utils.host.pending import NOTHING, check, pending
 from ..module_utils.host.reboot import (
     REBOOT_SERVICES,
     kernel_outdated,
@@ -157,7 +157,6 @@ from ..module_utils.host.reboot import (
     predicted_reasons,
     reboot_reasons,
 )
-from ..module_utils.host.upgrade import NOTHING, check, pending
 from ..module_utils.k3s import local
 
 try:
@@ -197,7 +196,7 @@ def _unfit(clock: float | None) -> list:
     audit = system.run(["dpkg", "--audit"]).stdout.strip()
     if audit:
         problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "on the host: dpkg --configure -a", mendable=True)
-    for device in system.grub_devices():
+    for device in dpkg.grub_devices():
         if not Path(device).exists():
             problem(
                 f"grub-pc would be installed on {device}, which is not there", "on the host: dpkg-reconfigure grub-pc"
@@ -219,8 +218,8 @@ def _needrestart() -> dict | None:
 
 def _reboot_required() -> tuple[dict, list]:
     """The kernels, and why a reboot is required now."""
-    running = system.running_kernel()
-    newest = newest_kernel(running["release"], system.installed_kernels(), apt_pkg.version_compare)
+    running = kernels.running_kernel()
+    newest = newest_kernel(running["release"], kernels.installed_kernels(), apt_pkg.version_compare)
     flagged = None
     if Path("/run/reboot-required").exists():
         flagged = system.read("/run/reboot-required.pkgs").split()
@@ -233,7 +232,7 @@ def _expected(upgrades: list) -> list:
     """Why a reboot is to be expected after the upgrade."""
     if not upgrades:
         return []
-    return predicted_reasons([item["name"] for item in upgrades], system.mapped_packages(REBOOT_SERVICES))
+    return predicted_reasons([item["name"] for item in upgrades], dpkg.mapped_packages(REBOOT_SERVICES))
 
 
 def _kept_back(found: dict, exclude: list) -> list:
@@ -248,8 +247,8 @@ def _kept_back(found: dict, exclude: list) -> list:
 
 def _no_room(upgrades: list) -> list:
     """Where the disk is too small for the upgrade; see `_unfit`."""
-    kernel, initrd = system.boot_bytes()
-    short = system.short_of_space(space_needed(upgrades, kernel or _KERNEL_BYTES, initrd))
+    kernel, initrd = disk.boot_bytes()
+    short = disk.short_of_space(space_needed(upgrades, kernel or _KERNEL_BYTES, initrd))
     return [
         {
             "message": f"only {item['free'] // 1_000_000} MB free in {item['path']},"
@@ -264,7 +263,7 @@ def _no_room(upgrades: list) -> list:
 def _warnings(conffiles: list) -> list:
     """What a person should know before the upgrade, and what stops nothing."""
     warnings = [f"{item['path']} of {item['package']} was changed here and stays as it is" for item in conffiles]
-    holder = system.lock_holder()
+    holder = dpkg.lock_holder()
     if holder:
         warnings.append(f"dpkg is locked by {holder}: the run waits for it")
     if _automatic_reboot():
@@ -327,7 +326,7 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
     kernel, reasons = _reboot_required()
     now = time.time()
     tcp = [system.read("/proc/net/tcp"), system.read("/proc/net/tcp6")]
-    ports = set().union(*(listeners(text, system.ephemeral_ports()) for text in tcp))
+    ports = set().union(*(health.listeners(text, health.ephemeral_ports()) for text in tcp))
     return {
         "os": _os(),
         "boot_id": system.read("/proc/sys/kernel/random/boot_id"),
@@ -343,16 +342,16 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
         "unfit": unfit,
         "starting": system.queued_jobs(),
         "needrestart": bool(shutil.which("needrestart")),
-        "warnings": _warnings(system.modified_conffiles([item["name"] for item in upgrades if item["old"]])),
+        "warnings": _warnings(dpkg.modified_conffiles([item["name"] for item in upgrades if item["old"]])),
         "image": _image(),
         # Who only looks at a host's health need not read all its configuration files.
         "rebuild": losses.facts(_os()) if upgrade != "none" else {},
-        "lists_age": system.lists_age(now),
+        "lists_age": dpkg.lists_age(now),
         "baseline": {
             "failed_units": system.failed_units(),
             "listeners": sorted(ports),
-            "mounts": system.mounts(),
-            "containers": system.containers(),
+            "mounts": health.mounts(),
+            "containers": health.containers(),
         },
         "kept_baseline": system.read_json(claim_file.BASELINE),
         "claim": claim_file.read(),

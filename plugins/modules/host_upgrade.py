@@ -102,6 +102,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core.problem import PatchingError
 from ..module_utils.host import debs, system, upgrade
+from ..module_utils.host.pending import arguments
 
 # For the changelogs of all packages together; the kernel's takes 2 s.
 _CHANGELOG_SECONDS = 60
@@ -109,7 +110,7 @@ _CHANGELOG_SECONDS = 60
 
 def downloaded(params: dict) -> dict:
     """Fetch the packages, and read what the security updates among them fix."""
-    action = upgrade.arguments(params["upgrade"], params["security"], params["exclude"])
+    action = arguments(params["upgrade"], params["security"], params["exclude"])
     changed = upgrade.download(action, params["timeout"]) > 0
     names = [item.partition("=")[0] for item in params["security"]]
     return {"changed": changed, "fixes": debs.fixes(names, _CHANGELOG_SECONDS)}
@@ -120,7 +121,7 @@ def finished(params: dict) -> dict:
     state = system.unit(system.UPGRADE_UNIT)
     ours = upgrade.loaded(state) and state.get("Description") == upgrade.DESCRIPTION + params["run"]
     if not ours and not upgrade.collected(params["run"]):
-        action = upgrade.arguments(params["upgrade"], params["security"], params["exclude"])
+        action = arguments(params["upgrade"], params["security"], params["exclude"])
         upgrade.start(params["run"], upgrade.install_command(action))
     state = upgrade.wait(params["timeout"])
     if system.at_work(state):

@@ -173,9 +173,10 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.problem import PatchingError
+from ..module_utils.core.problem import PatchingError, problem
 from ..module_utils.host import claim_file, system
-from ..module_utils.k3s import gate, kubectl, local, pods
+from ..module_utils.k3s import drain, kubectl, local, pods
+from ..module_utils.k3s.node import BOOT_ID, PHASE, RUN, node_gate, node_state
 
 # A takeover waits a minute for the calls of the run it takes over.
 _SLICE_SECONDS = 45
@@ -227,7 +228,7 @@ def _mine(node: str, states: dict, ours: list) -> bool:
 
 
 def _marks(run: str, phase: str, boot_id: str) -> dict:
-    return {gate.RUN: run, gate.PHASE: phase, gate.BOOT_ID: boot_id}
+    return {RUN: run, PHASE: phase, BOOT_ID: boot_id}
 
 
 def _stop_if_uncordoned(api: kubectl.Api, params: dict, state: dict, check_mode: bool) -> None:
@@ -249,7 +250,7 @@ def drained(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     name = params["node"]
     objects = _listing(api)
     nodes = {node["metadata"]["name"]: node for node in objects["Node"]}
-    states = {node: gate.node_state(thing) for node, thing in nodes.items()}
+    states = {node: node_state(thing) for node, thing in nodes.items()}
     _mine(name, states, [params["run"], *params["takeover"]])
     state = states[name]
     _stop_if_uncordoned(api, params, state, check_mode)
@@ -293,9 +294,9 @@ _LISTED = ("Node", "Pod", "PodDisruptionBudget", "VolumeAttachment", "Persistent
 
 
 def _verdict(objects: dict, left: dict, said: str, node: str) -> dict:
-    blocked = pods.blockers(said, left["blocking"], objects["PodDisruptionBudget"])
+    blocked = drain.blockers(said, left["blocking"], objects["PodDisruptionBudget"])
     claims = {pods.key(claim): claim for claim in objects["PersistentVolumeClaim"]}
-    volumes = pods.attached(node, objects["VolumeAttachment"], objects["Pod"], claims)
+    volumes = drain.attached(node, objects["VolumeAttachment"], objects["Pod"], claims)
     return {
         "drained": not left["blocking"] and not left["terminating"] and not volumes,
         "terminating": sorted(pods.key(pod) for pod in left["terminating"]),
@@ -310,7 +311,7 @@ def rebooting(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     name = params["node"]
     objects = api.every("nodes", "pods", "daemonsets")
     nodes = {node["metadata"]["name"]: node for node in objects.get("Node", [])}
-    states = {node: gate.node_state(thing) for node, thing in nodes.items()}
+    states = {node: node_state(thing) for node, thing in nodes.items()}
     marked = _mine(name, states, [params["run"], *params["takeover"]])
     state = states[name]
     if params["cordon"]:
@@ -321,7 +322,7 @@ def rebooting(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     changed = state["mark"] != {"run": params["run"], "phase": "reboot", "boot_id": state["boot_id"]}
     if changed and not check_mode:
         api.apply_node(name, marks, params["cordon"], nodes[name]["metadata"]["resourceVersion"])
-    daemons = pods.daemon_containers(name, objects)
+    daemons = drain.daemon_containers(name, objects)
     ready = {daemon: found["containers"] for daemon, found in daemons.items() if found["ready"]}
     return {"changed": changed, "node": name, "containers": ready}
 
@@ -332,9 +333,9 @@ def schedulable(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     deadline = time.monotonic() + min(params["wait"], 40)
     while True:
         objects = api.every("nodes", "daemonsets", "pods") if params["boot_id"] else api.every("nodes")
-        states = {node["metadata"]["name"]: gate.node_state(node) for node in objects.get("Node", [])}
+        states = {node["metadata"]["name"]: node_state(node) for node in objects.get("Node", [])}
         marked = _mine(name, states, [params["run"], *params["takeover"]])
-        problems = _not_yet(params, states[name], pods.daemon_containers(name, objects))
+        problems = _not_yet(params, states[name], drain.daemon_containers(name, objects))
         if params["boot_id"] and not problems and "control-plane" in states[name]["roles"]:
             problems = _api_problems(api, states[name])
         if not problems or time.monotonic() > deadline:
@@ -344,7 +345,7 @@ def schedulable(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     if given and not check_mode:
         if states[name]["hold"] and states[name]["unschedulable"]:
             api.apply_node(name, {}, True, manager=_HOLDER)
-        states[name] = gate.node_state(api.apply_node(name, {}, False))
+        states[name] = node_state(api.apply_node(name, {}, False))
     return {"changed": given, "node": name, "problems": problems, "unschedulable": states[name]["unschedulable"]}
 
 
@@ -353,10 +354,10 @@ def _not_yet(params: dict, state: dict, daemons: dict) -> list:
     mark = state["mark"] or {}
     old_boot = mark.get("boot_id") or "" if mark.get("phase") == "reboot" and not params["recover"] else ""
     if params["boot_id"]:
-        return gate.node_gate(state, params["boot_id"], old_boot, params["containers"], daemons)
+        return node_gate(state, params["boot_id"], old_boot, params["containers"], daemons)
     if old_boot and state["boot_id"] == old_boot:
         remedy = "finish it: ansible-playbook homelab.patching.recover"
-        return [gate.problem("the node was to be rebooted, and still runs in the boot from before", remedy)]
+        return [problem("the node was to be rebooted, and still runs in the boot from before", remedy)]
     return []
 
 
@@ -364,7 +365,7 @@ def _api_problems(api: kubectl.Api, state: dict) -> list:
     if any(api.ready_at(state["addresses"]).values()):
         return []
     remedy = "on the node: k3s kubectl get --raw '/readyz?verbose'; journalctl -u k3s"
-    return [gate.problem("the node's own API server is not ready", remedy)]
+    return [problem("the node's own API server is not ready", remedy)]
 
 
 def forgotten(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
@@ -373,7 +374,7 @@ def forgotten(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     nodes = {node["metadata"]["name"]: node for node in api.every("nodes").get("Node", [])}
     if name not in nodes:
         return {"changed": False, "node": name}
-    state = gate.node_state(nodes[name])
+    state = node_state(nodes[name])
     if state["ready"]:
         raise Stop("refused", f"node {name} is Ready.", "Run homelab.patching.recover without patching_forget.")
     if not state["mark"]:

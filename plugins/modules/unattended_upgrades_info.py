@@ -131,7 +131,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from ..module_utils.core.problem import PatchingError
-from ..module_utils.daily import conf, machine
+from ..module_utils.daily import conf, machine, verdict
+from ..module_utils.daily.program import PROGRAM, Program
 from ..module_utils.host import claim_file
 
 try:
@@ -250,14 +251,14 @@ def inform(max_age: int) -> dict:
         "time": conf.option(options, "Unattended-Upgrade::Automatic-Reboot-Time", "now"),
     }
     policy["overridden"] = conf.overridden(settings)
-    off = conf.disabled(options, settings) + conf.unit_problems(units)
+    off = verdict.disabled(options, settings) + verdict.unit_problems(units)
     policy["enabled"] = not off
     policy["stalled"] += off + _stalled_by_host()
 
-    policy["last_run"] = conf.last_run(machine.log(options))
+    policy["last_run"] = verdict.last_run(machine.log(options))
     succeeded = machine.last_success(policy["last_run"])
     policy["last_success"] = machine.iso(succeeded) if succeeded else None
-    policy["stalled"] += conf.stale(
+    policy["stalled"] += verdict.stale(
         None if succeeded is None else time.time() - succeeded,
         machine.chance(conf.OWN_FILE),
         machine.powered(),
@@ -265,7 +266,7 @@ def inform(max_age: int) -> dict:
         policy["last_run"],
     )
     try:
-        program = machine.Program(apt_pkg)
+        program = Program(apt_pkg)
         policy["stalled"] += _stopped(program.stop_reasons())
         patterns = program.origins()
         archives = program.archives(patterns, settings)
@@ -275,7 +276,7 @@ def inform(max_age: int) -> dict:
         ]
         policy["security_archives"] = _security_archives(archives, *program.distro())
         distro = program.distro()[0]
-        policy["uncovered"] = conf.uncovered(policy["security_archives"], settings, patterns, distro)
+        policy["uncovered"] = verdict.uncovered(policy["security_archives"], settings, patterns, distro)
         if not archives:
             message = "the host has no package lists, so nothing is known to it"
             policy["uncovered"] = [_problem("no lists", message, "on the host: apt-get update")]
@@ -297,7 +298,7 @@ def main() -> None:
         module.fail_json(msg="apt-get is not on this host. Only Debian and Ubuntu hosts have these daily updates.")
     if os.geteuid() != 0:
         module.fail_json(msg="Only root may ask for the daily updates of this host. Set become: true")
-    if apt_pkg is None and machine.PROGRAM.exists():
+    if apt_pkg is None and PROGRAM.exists():
         interpreter = None if has_respawned() else probe_interpreters_for_module(["/usr/bin/python3"], "apt_pkg")
         if interpreter is None:
             module.fail_json(msg="python3-apt is missing on this host. On the host: apt-get install python3-apt")

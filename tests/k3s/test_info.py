@@ -3,6 +3,8 @@
 import json
 
 from ansible_collections.homelab.patching.plugins.module_utils.k3s import gate
+from ansible_collections.homelab.patching.plugins.module_utils.k3s.settle import settled
+from ansible_collections.homelab.patching.plugins.module_utils.k3s.topology import topology
 
 
 def info(box, *parts):
@@ -15,7 +17,7 @@ def test_the_hosts_and_the_api_agree_on_a_topology(cluster):
         **dict.fromkeys(("host-ks1", "host-ks2", "host-ks3"), "etcd"),
         **dict.fromkeys(("host-ka1", "host-ka2"), None),
     }
-    found = gate.topology(hosts, {"host-ks2": info(cluster["ks2"], "health")["cluster"]})
+    found = topology(hosts, {"host-ks2": info(cluster["ks2"], "health")["cluster"]})
     (only,) = found["clusters"].values()
     assert only["nodes"] == {f"host-{name}": name for name in cluster}
     assert only["order"] == ["host-ka1", "host-ka2", "host-ks1", "host-ks3", "host-ks2"]
@@ -76,7 +78,7 @@ def test_workloads_before_and_after_somebody_breaks_one(cluster, deploy):
     cluster["ks1"].kubectl("patch", "deployment", "web", "-p", json.dumps(NOWHERE))
     cluster["ks1"].kubectl("delete", "pods", "-l", "app=web", "--grace-period=0", "--force")
     after = info(cluster["ks1"], "workloads")["cluster"]["workloads"]
-    (problem,) = gate.settled(before, after, [])
+    (problem,) = settled(before, after, [])
     assert problem["message"] == "deployment default/web has 0 ready, and had 2"
 
 

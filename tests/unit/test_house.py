@@ -26,6 +26,7 @@ BELOW: dict = {
 }
 # What a module imports travels to the VM with it.
 ON_THE_VM = {"core", "host", "k3s", "daily"}
+MOST_LINES = 450
 ROLES = sorted(path.parent.name for path in (CHECKOUT / "roles").glob("*/meta"))
 POLICY = CHECKOUT / "inventory" / "group_vars" / "all" / "patching.yml"
 # What a pure module needs of Python: data and text, nothing that reads, writes, waits or asks.
@@ -74,6 +75,11 @@ def test_everything_is_in_a_package():
 
 
 @pytest.mark.parametrize("path", UTILS, ids=name_of)
+def test_no_file_is_about_too_much(path):
+    assert len(path.read_text().splitlines()) <= MOST_LINES, "split it by subject"
+
+
+@pytest.mark.parametrize("path", UTILS, ids=name_of)
 def test_imports_go_only_downwards(path):
     package = path.parent.name
     assert [name for name in sorted(imports(path)[0]) if name.split(".")[0] not in (package, *BELOW[package])] == []
@@ -85,7 +91,7 @@ def test_a_module_takes_nothing_of_the_control_node_along(path):
 
 
 def test_the_modules_that_decide_are_pure():
-    assert {"run.plan", "pve.addresses", "host.apt", "k3s.gate"} <= {name_of(path) for path in PURE}
+    assert {"run.plan", "run.waves", "pve.addresses", "host.apt", "k3s.gate"} <= {name_of(path) for path in PURE}
 
 
 @pytest.mark.parametrize("path", PURE, ids=name_of)

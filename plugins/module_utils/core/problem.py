@@ -1,9 +1,14 @@
 # Copyright: The homelab.patching maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What went wrong, and what to do about it. Pure."""
+"""What went wrong, and what to do about it: raised, or as data in a verdict. Pure.
+
+A problem is a dict of ``message`` and ``remedy``.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 
 class PatchingError(Exception):
@@ -20,3 +25,13 @@ class PatchingError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".strip()
+
+
+def problem(message: str, remedy: str) -> dict:
+    """A problem, as every verdict here lists them."""
+    return {"message": message, "remedy": remedy}
+
+
+def told(problems: Iterable[Mapping]) -> str:
+    """Problems as one text for a person."""
+    return " ".join(f"{each['message']}. {each['remedy']}.".replace("..", ".") for each in problems)

@@ -76,7 +76,7 @@ def security_version(
 def space_needed(upgrades: Iterable, kernel_bytes: int, initrd_bytes: int) -> dict:
     """What an upgrade needs of the disk: path -> bytes.
 
-    :param upgrades: as `upgrade.pending` gives them.
+    :param upgrades: as `pending.pending` gives them.
     :param kernel_bytes: what a kernel takes in ``/boot``, with its initramfs.
     :param initrd_bytes: what the largest initramfs takes: it is written anew beside the old one.
     :returns: ``/usr`` (what grows, and the largest package once more, because it is unpacked beside its old files),
@@ -101,3 +101,8 @@ def changed_versions(before: dict, after: dict) -> list:
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     ]
+
+
+def cause_of(stderr: str) -> str:
+    """The line in which apt-get says what is wrong."""
+    return next((line for line in stderr.splitlines() if line.startswith("E:")), stderr.strip()[-200:])

@@ -4,7 +4,8 @@
 """Whose is a host? What a claim says and who may take it over. Pure.
 
 A claim is a mapping: ``run`` (the run's id), ``owner`` (see `identity.identity`), ``expires`` (seconds since the epoch
-by the host's own clock)."""
+by the host's own clock).
+"""
 
 from __future__ import annotations
 
@@ -23,18 +24,6 @@ def expired(claim: dict, now: float) -> bool:
     :param now: the clock of the host that holds the claim, in seconds since the epoch.
     """
     return now >= float(claim.get("expires", 0))
-
-
-def kept_baseline(host: dict) -> dict | None:
-    """The health from before a run that broke something, or that died: then its claim kept it.
-
-    :param host: the assessment of a host.
-    :returns: ``run`` and ``baseline``; None where no run has left one.
-    """
-    claim = host.get("claim")
-    if host.get("kept_baseline") or not (claim and claim.get("baseline")):
-        return host.get("kept_baseline")
-    return {"run": claim.get("run"), "baseline": claim["baseline"]}
 
 
 def taken_over(current: dict | None, run: str, takeover: list, now: float) -> dict | None:

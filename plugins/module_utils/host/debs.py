@@ -42,7 +42,7 @@ def fixes(names: Iterable[str], seconds: float, archives: Path = ARCHIVES) -> di
     :param names: of binary packages, as dpkg lists them.
     :param seconds: to spend on it; who is not read by then is unknown.
     :param archives: the folder of apt's cache.
-    :returns: name -> ``source``, ``cves`` and ``fixed``, see `changelogs.fixes`; only those that were downloaded.
+    :returns: name -> ``source``, ``cves`` and ``fixed``, see `changelog.fixes`; only those that were downloaded.
     """
     end = time.monotonic() + seconds
     wanted = [deb for deb in (_update(name, archives) for name in names) if deb]

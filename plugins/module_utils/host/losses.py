@@ -14,7 +14,7 @@ import gzip
 import re
 from pathlib import Path
 
-from . import system
+from . import dpkg, system
 
 # Of each list; who has more than that knows without us that it is a pet.
 _MOST = 200
@@ -34,7 +34,7 @@ def facts(release: dict) -> dict:
     return {
         "end_of_support": _end_of_support(release),
         "manual": _some(_installed_by_hand()),
-        "conffiles": _some(item["path"] for item in system.modified_conffiles(list(system.installed_packages()))),
+        "conffiles": _some(item["path"] for item in dpkg.modified_conffiles(list(dpkg.installed_packages()))),
         "volumes": _some(path for pattern in _VOLUMES for path in glob.glob(pattern)),
     }
 

@@ -12,9 +12,8 @@ import ssl
 import time
 from pathlib import Path
 
-from ..core.problem import PatchingError
+from ..core.problem import PatchingError, problem
 from ..host import claim_file, system
-from .gate import problem
 
 DATA = Path("/var/lib/rancher/k3s")
 _CONFIG = Path("/etc/rancher/k3s/config.yaml")

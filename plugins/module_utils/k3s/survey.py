@@ -9,10 +9,15 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 
-from . import etcd, gate
+from . import etcd
+from .extensions import applying, kured, longhorn
+from .forecast import forecast
 from .kubectl import Api
 from .local import embedded_etcd
-from .pods import forecast, key, workloads
+from .members import members
+from .node import node_state
+from .pods import key
+from .workloads import workloads
 
 _KINDS = {
     "health": ("nodes", "daemonsets"),
@@ -37,12 +42,12 @@ def gathered(api: Api, parts: Collection) -> dict:
         beside = pool.submit(_health, api) if "health" in parts else None
         listed = pool.submit(_listed) if "health" in parts and embedded_etcd() else None
         objects = asked.result()
-        states = {node["metadata"]["name"]: gate.node_state(node) for node in objects.get("Node", [])}
+        states = {node["metadata"]["name"]: node_state(node) for node in objects.get("Node", [])}
         found: dict = {"nodes": states}
         if beside:
             names = list(states)
             found |= beside.result()
-            found["kured"] = gate.kured(objects.get("DaemonSet", []), names, datetime.now(timezone.utc))
+            found["kured"] = kured(objects.get("DaemonSet", []), names, datetime.now(timezone.utc))
             found["etcd"] = _members(api, listed.result(), states) if listed else None
     if "workloads" in parts:
         found["workloads"] = workloads(objects)
@@ -59,9 +64,9 @@ def _health(api: Api) -> dict:
     groups = api.groups()
     plans, volumes = [], None
     if "upgrade.cattle.io" in groups:
-        plans = gate.applying(api.every("plans.upgrade.cattle.io").get("Plan", []))
+        plans = applying(api.every("plans.upgrade.cattle.io").get("Plan", []))
     if "longhorn.io" in groups:
-        volumes = gate.longhorn(api.every("volumes.longhorn.io").get("Volume", []))
+        volumes = longhorn(api.every("volumes.longhorn.io").get("Volume", []))
     return {"unready": api.unready(), "plans": plans, "longhorn": volumes}
 
 
@@ -76,7 +81,7 @@ def _members(api: Api, listed: list | None, states: dict) -> list | None:
     """etcd's members with their nodes and their health, asked now; None where they are not known."""
     if listed is None:
         return None
-    found = gate.members(listed, states)
+    found = members(listed, states)
     # K3s lets each API server use the member beside it, so this reads through that member. Its own /health answers
     # on the loopback of its host alone.
     healthy = api.ready_at({member["address"] for member in found if member["address"]}, "/readyz/etcd")

@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import queue
 import re
-import socket
 import ssl
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..core.problem import PatchingError
+from .replies import Call, Failure, Reply, describe, http_failure, network_text, one_line, passes
+from .settings import PORT, Settings
+from .tls import colons, tls_context
 
 try:
     import urllib3
@@ -40,253 +41,7 @@ CONNECT_TIMEOUT = 5.0
 # After this part of the patience without any answer, twice as many guests are asked at the same time.
 STALL = 0.05
 MOST_THREADS = 256
-# 595 and 596: pveproxy could not reach the node (pve-http-server, AnyEvent codes).
-NODE_DOWN = (595, 596)
-RETRIED = (502, 503, 504)
-
-PORT = 8006
 LISTING = "cluster/resources"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to connect, checked by `parse_settings`."""
-
-    endpoints: tuple[str, ...]
-    user: str = ""
-    password: str = field(default="", repr=False)
-    token_id: str = ""
-    token_secret: str = field(default="", repr=False)
-    verify: bool | str = True
-    fingerprints: tuple[str, ...] = ()
-    api_timeout: float = 10.0
-    agent_timeout: float = 10.0
-    retries: int = 2
-    concurrency: int = 48
-
-    @property
-    def identity(self) -> str:
-        """Who asks whom, without a secret: what a cache belongs to."""
-        text = "|".join((*self.endpoints, self.user, self.token_id))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Call:
-    """A GET that is to be made.
-
-    :param path: below ``/api2/json``.
-    :param params: of its query.
-    :param node: the node that has to answer, empty for the cluster.
-    """
-
-    path: str
-    params: tuple[tuple[str, str], ...] = ()
-    node: str = ""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a call has no answer.
-
-    :param kind: ``forbidden``, ``auth``, ``node_down``, ``timeout``, ``network``, ``tls``, ``not_json``, ``server``.
-    :param text: what the server or the system said, one line.
-    """
-
-    kind: str
-    text: str = ""
-    status: int = 0
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The answer to a call, or why there is none."""
-
-    data: Any = None
-    failure: Failure | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """For a cache."""
-        if self.failure:
-            return {"failure": [self.failure.kind, self.failure.text, self.failure.status]}
-        return {"data": self.data}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Reply:
-        """What `to_json` made."""
-        if "failure" in stored:
-            return cls(failure=Failure(*stored["failure"]))
-        return cls(data=stored.get("data"))
-
-
-# --- Settings -------------------------------------------------------------------------------------------------------
-
-
-def parse_settings(options: Mapping[str, Any]) -> Settings:
-    """The connection options as the user wrote them.
-
-    :raises PatchingError: something is missing or cannot be right.
-    """
-    user = str(options.get("user") or "").strip()
-    token_id = str(options.get("token_id") or "").strip()
-    token_secret = str(options.get("token_secret") or "").strip()
-    password = str(options.get("password") or "")
-    if "!" in token_id:  # the form in which Proxmox VE shows it: user@realm!name
-        owner, _mark, token_id = token_id.partition("!")
-        if user not in ("", owner):
-            raise PatchingError(
-                f"token_id: the token belongs to {owner}, user says {user}.",
-                f"Write user: {owner}, token_id: {token_id}.",
-            )
-        user = owner
-    if not user:
-        raise PatchingError("user: missing.", "Set user: ansible@pve, or PROXMOX_USER.")
-    if "@" not in user:
-        raise PatchingError(f"user: {user!r} has no realm.", f"Write {user}@pve or {user}@pam.")
-    if bool(token_id) != bool(token_secret):
-        missing = "token_secret" if token_id else "token_id"
-        raise PatchingError(f"{missing}: missing; a token has both.", f"Set {missing}, or PROXMOX_{missing.upper()}.")
-    for name, text in (("user", user), ("token_id", token_id), ("token_secret", token_secret)):
-        if not re.fullmatch(r"[!-~]*", text):
-            raise PatchingError(f"{name}: has a blank or a character that is not ASCII inside.", "Copy it again.")
-    if not token_id and not password:
-        raise PatchingError("No credentials.", "Set token_id and token_secret (better), or password.")
-    urls = options.get("endpoints") or [options.get("url")]
-    if isinstance(urls, str):
-        urls = [urls]
-    endpoints = tuple(parse_endpoint(str(url or "")) for url in urls)
-    fingerprints = tuple(map(parse_fingerprint, _as_list(options.get("fingerprint"))))
-    if len(fingerprints) not in (0, 1, len(endpoints)):
-        raise PatchingError(
-            f"fingerprint: {len(fingerprints)} values for {len(endpoints)} endpoints.",
-            "Give one, or one for each endpoint in the same order.",
-        )
-    return Settings(
-        endpoints=endpoints,
-        user=user,
-        password="" if token_id else password,
-        token_id=token_id,
-        token_secret=token_secret,
-        verify=_verify(options.get("validate_certs", True), str(options.get("ca_path") or "")),
-        fingerprints=fingerprints * len(endpoints) if len(fingerprints) == 1 else fingerprints,
-        api_timeout=_number("api_timeout", options.get("api_timeout", 10), 1, 600),
-        agent_timeout=_number("agent_timeout", options.get("agent_timeout", 10), 1, 600),
-        retries=int(_number("retries", options.get("retries", 2), 0, 20)),
-        concurrency=int(_number("concurrency", options.get("concurrency", 48), 1, 128)),
-    )
-
-
-def _as_list(value: Any) -> list[str]:
-    if not value:
-        return []
-    return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
-
-
-def _number(name: str, value: Any, least: float, most: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = least - 1
-    if not least <= number <= most:
-        raise PatchingError(f"{name}: {value!r} is not a number from {least:g} to {most:g}.", f"Write {name}: 10.")
-    return number
-
-
-def parse_endpoint(url: str) -> str:
-    """The API's address: ``https://HOST:PORT[/PREFIX]`` of a URL or a plain host name.
-
-    Proxmox VE speaks TLS only, so ``http://`` becomes ``https://`` and no secret travels in the clear. A URL without a
-    port means 443, as everywhere; a plain host name means 8006.
-    """
-    bare = "://" not in url
-    text = url.strip().rstrip("/")
-    try:
-        parts = urlsplit(f"https://{text}" if bare else text)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if not parts.hostname or parts.scheme not in ("http", "https") or re.search(r"\s", text):
-        raise PatchingError(f"url: {url!r} is not the address of an API.", f"Write https://pve1.lan:{PORT}.")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    prefix = re.sub(r"/api2(/json)?$", "", parts.path)
-    return f"https://{host}:{port or (PORT if bare else 443)}{prefix}"
-
-
-def parse_fingerprint(text: str) -> str:
-    """A SHA-256 fingerprint in any usual form (colons, blanks, case, ``sha256`` in front) as 64 lower-case digits."""
-    digits = re.sub(r"(?i)^\s*sha-?256[\s:=]*(fingerprint\s*=)?|[\s:]", "", text).lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", digits):
-        raise PatchingError(
-            f"fingerprint: {text!r} is no SHA-256 fingerprint (64 hex digits).",
-            "Read it on the node: openssl x509 -in /etc/pve/local/pve-ssl.pem -noout -fingerprint -sha256",
-        )
-    return digits
-
-
-def _verify(validate: Any, ca_path: str) -> bool | str:
-    """Whether and against what certificates are checked; a path wins over the environment, False over both."""
-    if isinstance(validate, str):
-        words = {
-            "true": True,
-            "yes": True,
-            "on": True,
-            "1": True,
-            "false": False,
-            "no": False,
-            "off": False,
-            "0": False,
-        }
-        if validate.strip().lower() not in words:
-            raise PatchingError(
-                f"validate_certs: {validate!r} is neither true nor false.", "Write validate_certs: true."
-            )
-        validate = words[validate.strip().lower()]
-    if not validate:
-        return False
-    if not ca_path:
-        return True
-    path = os.path.expanduser(ca_path)
-    if not os.path.exists(path):
-        raise PatchingError(f"ca_path: {path} does not exist.", "Copy /etc/pve/pve-root-ca.pem of a node there.")
-    return path
-
-
-def tls_context(verify: bool | str) -> ssl.SSLContext:
-    """How servers are checked.
-
-    :param verify: see `Settings`; True takes REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, else the system's certificates.
-    :raises PatchingError: there is no certificate where one should be.
-    """
-    # Not ssl.create_default_context(): from Python 3.13 on that refuses the CA that Proxmox VE makes, which has no key
-    # usage extension.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if verify is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    # A node's own certificate is good enough in the place of its CA.
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    path = (
-        verify if isinstance(verify, str) else os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    )
-    if not path:
-        context.load_default_certs()
-        return context
-    names = [path]
-    if os.path.isdir(path):
-        context.load_verify_locations(capath=path)  # finds those with hashed names (openssl rehash)
-        names = [os.path.join(path, name) for name in sorted(os.listdir(path))]
-    for name in names:
-        try:
-            context.load_verify_locations(cafile=name)
-        except OSError:  # no certificate; ssl.SSLError is one of these
-            continue
-    if not context.cert_store_stats()["x509"]:
-        raise PatchingError(f"ca_path: no certificate in {path}.", "Copy /etc/pve/pve-root-ca.pem of a node there.")
-    return context
-
-
-# --- Client ---------------------------------------------------------------------------------------------------------
 
 
 class _Serializer:
@@ -425,7 +180,7 @@ class Client:
                 failures[endpoint] = reply.failure
                 if reply.failure.kind in ("auth", "forbidden"):
                     raise self._error(failures)
-            if not any(_passes(failure) for failure in failures.values()):
+            if not any(passes(failure) for failure in failures.values()):
                 break
         raise self._error(failures)
 
@@ -504,17 +259,17 @@ class Client:
         try:
             data = method(ProxmoxResource(base_url=base, session=session, serializer=_Serializer()))
         except ResourceException as exc:
-            return Reply(failure=_http_failure(exc.status_code, str(exc.content or exc.status_message or "")))
+            return Reply(failure=http_failure(exc.status_code, str(exc.content or exc.status_message or "")))
         except urllib3.exceptions.SSLError as exc:
             return Reply(failure=Failure("tls", self._tls_text(exc)))
         except urllib3.exceptions.NewConnectionError as exc:  # a ConnectTimeoutError too, but it has an own cause
-            return Reply(failure=Failure("network", _network_text(exc)))
+            return Reply(failure=Failure("network", network_text(exc)))
         except urllib3.exceptions.TimeoutError:
             return Reply(failure=Failure("timeout", f"no answer within {timeout:g} s"))
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as exc:  # ValueError: a host name that is none
             if isinstance(getattr(exc, "original_error", None), ssl.SSLError):
                 return Reply(failure=Failure("tls", self._tls_text(exc)))
-            return Reply(failure=Failure("network", _network_text(exc)))
+            return Reply(failure=Failure("network", network_text(exc)))
         if data is None:  # a redirect, or a page that is not the API's
             return Reply(failure=Failure("not_json", "a web page instead of the API"))
         return Reply(data=data)
@@ -526,7 +281,7 @@ class Client:
             if shown and shown != pinned:
                 return f"its certificate is not the pinned one: expected {colons(pinned)}, got {colons(shown)}"
         reason = re.search(r"certificate verify failed: ([^(]+)", str(exc))
-        return _one_line(reason[1] if reason else str(exc))
+        return one_line(reason[1] if reason else str(exc))
 
     def _shown_fingerprint(self) -> str:
         """The SHA-256 of the certificate that the server shows now; empty where that cannot be had."""
@@ -612,7 +367,7 @@ class _Crew:
         reply = self.client.ask(call, self.timeout)
         if self.patience is None:
             for attempt in range(self.client.settings.retries):
-                if reply.failure is None or not _passes(reply.failure) or reply.failure.kind == "timeout":
+                if reply.failure is None or not passes(reply.failure) or reply.failure.kind == "timeout":
                     break
                 time.sleep(0.2 * 2**attempt)
                 reply = self.client.ask(call, self.timeout)
@@ -622,89 +377,5 @@ class _Crew:
         return reply
 
 
-# --- What went wrong ------------------------------------------------------------------------------------------------
-
-
-def describe(failure: Failure) -> str:
-    """A failure as part of a sentence."""
-    said = f" ({failure.text})" if failure.text else ""
-    return {
-        "auth": f"the login was refused{said}",
-        "forbidden": f"permission denied{said}",
-        "node_down": f"the node cannot be reached{said}",
-        "timeout": failure.text,
-        "network": failure.text,
-        "tls": f"the TLS certificate is not accepted: {failure.text}",
-        "not_json": f"this is not the API of Proxmox VE: {failure.text}",
-    }.get(failure.kind, f"HTTP {failure.status}{said}")
-
-
-def colons(digits: str) -> str:
-    """A fingerprint as openssl and Proxmox VE show it."""
-    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2)).upper()
-
-
-def resolve(names: Iterable[str], deadline: float) -> dict[str, tuple[str, ...]]:
-    """The addresses behind DNS names, sorted; empty where there is none, or no answer in time.
-
-    :param deadline: for all of them together, s.
-    """
-    wanted = list(names)
-    answers: queue.SimpleQueue[tuple[str, tuple[str, ...]]] = queue.SimpleQueue()
-    todo: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for name in wanted:
-        todo.put(name)
-
-    def work() -> None:
-        while True:
-            try:
-                name = todo.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                found = {entry[4][0] for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)}
-            except (OSError, UnicodeError):
-                found = set()
-            answers.put((name, tuple(sorted(map(str, found)))))
-
-    for _call in range(min(16, len(wanted))):
-        threading.Thread(target=work, daemon=True).start()
-    resolved: dict[str, tuple[str, ...]] = dict.fromkeys(wanted, ())
-    end = time.monotonic() + deadline
-    for _name in wanted:
-        try:
-            name, found = answers.get(timeout=max(0.0, end - time.monotonic()))
-        except queue.Empty:
-            break
-        resolved[name] = found
-    return resolved
-
-
 def _is_listing(data: Any) -> bool:
     return isinstance(data, list) and all(isinstance(row, dict) for row in data)
-
-
-def _passes(failure: Failure) -> bool:
-    """Whether trying again may help."""
-    return failure.kind in ("network", "timeout") or failure.status in RETRIED
-
-
-def _http_failure(status: int, text: str) -> Failure:
-    kinds = {401: "auth", 403: "forbidden"}
-    kind = "node_down" if status in NODE_DOWN else kinds.get(status, "server")
-    return Failure(kind, _one_line(text), status)
-
-
-def _network_text(exc: Exception) -> str:
-    """The system's own words, without what the library puts around them."""
-    text = str(exc)
-    for words in ("Connection refused", "No route to host", "Network is unreachable", "Connection reset by peer"):
-        if words in text:
-            return words.lower()
-    if "NameResolutionError" in text or "getaddrinfo" in text or "Name or service not known" in text:
-        return "its name does not resolve"
-    return _one_line(text)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]

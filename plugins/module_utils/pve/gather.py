@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .addresses import Choice, Known, Policy, agent_enabled, choose, needs_agent, needs_interfaces, needs_name
-from .client import Call, Client, Reply, describe, resolve
+from .client import Client
+from .dns import resolve
 from .guests import Guest, Problem
+from .replies import Call, Reply, describe
 
 # For all DNS questions together, s.
 RESOLVE_DEADLINE = 5.0

@@ -9,16 +9,13 @@ from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from itertools import pairwise
 
-from ..core.table import table
-from ..run.plan import closed_clusters
+from ..run.waves import closed_clusters
 from . import exposure
 
 AMBER = ("reboot pending",)
 RED = ("refused", "failed", "lost", "not attempted")
-
 # The shape of the report: docs/report.schema.json. A change that breaks its readers counts one up.
 SCHEMA = 2
-
 # What to type after a failure, by the step in which it came.
 _THEN = {
     "claim": "then run again",
@@ -152,22 +149,3 @@ def _why_never(host: str, closed: Mapping, stopped: str) -> str:
     if host in closed and host != closed[host]:
         return f"its cluster was closed after {closed[host]}"
     return stopped
-
-
-def lines(summary: Mapping) -> list:
-    """The summary as a person reads it."""
-    rows = []
-    for host, entry in summary["hosts"].items():
-        rebooted = "yes" if entry["boot_id"]["after"] not in (None, entry["boot_id"]["before"]) else "-"
-        seconds = entry["seconds"]
-        note = entry["reason"] + (f" -> {entry['remedy']}" if entry["remedy"] else "")
-        if not note and seconds:
-            note = ", ".join(f"{step} {seconds[step]:.0f} s" for step in seconds)
-        if entry["kept_back"]:
-            left = ", ".join(f"{item['name']} ({item['why']})" for item in entry["kept_back"])
-            note = "; ".join(part for part in (note, f"left alone: {left}") if part)
-        rows.append([host, entry["result"], str(len(entry["packages"]) or "-"), rebooted, note])
-    counts = ", ".join(f"{count} {result}" for result, count in sorted(summary["counts"].items()))
-    verdict = "all is well" if summary["ok"] else f"not well: {', '.join(summary['wrong'])}"
-    title = f"Report of run {summary['run']}: {counts or 'no hosts'}; {verdict}"
-    return [title, "", *table(["Host", "Result", "Packages", "Rebooted", "Where the time went, or what to do"], rows)]

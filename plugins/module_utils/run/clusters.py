@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ..host.claim import expired, kept_baseline
-from ..k3s import gate
+from ..core.problem import problem
+from ..host.claim import expired
+from ..k3s import gate, settle
+from ..k3s.topology import topology
+from .health import kept_baseline
 
 # At the plan nobody is asked whether he is at rest: the gate before the upgrade asks, and before the drain again.
 _AT_REST = {"upgrade": False, "daily_run": False, "shutdown": None}
@@ -30,19 +33,19 @@ def clusters(
 ) -> dict:
     """What the hosts and their peers say of their clusters.
 
-    :param known: host of the run -> its assessment (see `plan.assessment`).
+    :param known: host of the run -> its assessment (see `assessment.assessment`).
     :param peers: host outside of the run -> the same: other nodes of these clusters.
     :param dead_runs: ids of runs that are over; the marks that they left are recovered first, and stop nobody.
     :param accepted: hosts whose cluster is to be taken as it is now, whatever an earlier run broke.
     :param stuck: hosts that cannot be recovered in this run, so that the marks on their nodes do stop the others.
-    :returns: ``clusters`` (id -> as `gate.topology` has it, with ``health`` (None where no API answered), ``baseline``,
-        ``marked`` (host -> run) and ``broken`` (host -> what the run that failed there left worse than it was)) and
-        ``of`` (host -> id), for clusters with a host of the run.
+    :returns: ``clusters`` (id -> as `topology.topology` has it, with ``health`` (None where no API answered),
+        ``baseline``, ``marked`` (host -> run) and ``broken`` (host -> what the run that failed there left worse than it
+        was)) and ``of`` (host -> id), for clusters with a host of the run.
     """
     everybody = {**peers, **known}
     facts = {host: (entry["host"] or {}).get("k3s") for host, entry in everybody.items()}
     healths = {host: entry.get("cluster") for host, entry in everybody.items()}
-    found = gate.topology(facts, healths)
+    found = topology(facts, healths)
     of = dict(found["of"])
     wanted = {of[host] for host in known if host in of}
     result = {}
@@ -87,7 +90,7 @@ def _broken(everybody: Mapping, cluster: Mapping, health: Mapping | None, excuse
     for host in cluster["order"] if health else ():
         kept = kept_baseline(everybody[host]["host"] or {})
         if kept and kept["baseline"].get("k3s") and host not in excused:
-            worse = gate.worse(kept["baseline"]["k3s"], health or {})
+            worse = settle.worse(kept["baseline"]["k3s"], health or {})
             found |= {host: worse} if worse else {}
     return found
 
@@ -113,10 +116,10 @@ def refusal(host: str, cluster: Mapping | None, policy: Mapping) -> list:
     if cluster is None:
         return []
     if cluster["problems"] or host not in cluster["nodes"]:
-        return cluster["problems"] or [gate.problem("no node of the API is this host", "k3s kubectl get nodes -o wide")]
+        return cluster["problems"] or [problem("no node of the API is this host", "k3s kubectl get nodes -o wide")]
     # What a run has broken here is not to be worked over by the next one, from another node.
     broken = [
-        gate.problem(f"{each['message']} (left so on {other})", f"mend it; or take it so: -e patching_accept={other}")
+        problem(f"{each['message']} (left so on {other})", f"mend it; or take it so: -e patching_accept={other}")
         for other, problems in cluster["broken"].items()
         if other != host
         for each in problems

@@ -1,6 +1,6 @@
-"""Health is the difference from a baseline."""
+"""What a host's health is made of."""
 
-from ansible_collections.homelab.patching.plugins.module_utils.host.health import listeners, regressions
+from ansible_collections.homelab.patching.plugins.module_utils.host import health, system
 
 NET_TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue
@@ -11,25 +11,20 @@ NET_TCP = """\
 
 
 def test_listeners_outside_the_ephemeral_range():
-    assert listeners(NET_TCP, (32768, 60999)) == {22}
+    assert health.listeners(NET_TCP, (32768, 60999)) == {22}
 
 
-def test_only_what_is_worse_than_before_is_a_problem():
-    before = {"failed_units": ["old.service"], "listeners": [22, 80]}
-    after = {"failed_units": ["new.service", "old.service"], "listeners": [22, 443]}
-    assert regressions(before, after) == [
-        "new.service has failed since the baseline",
-        "nothing listens on TCP port 80 any more",
-    ]
-    assert regressions(before, before) == []
+MOUNTINFO = r"""
+22 1 0:21 / / rw - ext4 /dev/sda1 rw
+30 22 8:17 / /srv/my\040data rw,noatime shared:1 - xfs /dev/sdb1 rw
+31 22 0:40 / /home rw - nfs4 198.18.0.1:/home rw
+32 22 0:41 / /mnt rw - autofs systemd-1 rw
+33 22 0:42 / /var/lib/docker/overlay2/1/merged rw - ext4 /dev/sda1 rw
+34 22 0:43 / /run/user/0 rw - tmpfs tmpfs rw
+35 22 0:44 / /snap/core/1 ro - squashfs /dev/loop0 ro
+"""
 
 
-def test_mounts_and_containers_have_to_come_back_and_an_older_baseline_knows_none():
-    old = {"failed_units": [], "listeners": []}
-    before = {**old, "mounts": ["/", "/srv"], "containers": 3}
-    assert regressions(before, {**before, "mounts": ["/"], "containers": 2}) == [
-        "nothing is mounted on /srv any more",
-        "2 containers run, before it were 3",
-    ]
-    assert regressions(before, {**before, "mounts": ["/", "/srv", "/more"], "containers": 4}) == []
-    assert regressions(old, before) == []
+def test_mounts_that_hold_data_and_stay(monkeypatch):
+    monkeypatch.setattr(system, "read", lambda _path: MOUNTINFO.strip())
+    assert health.mounts() == ["/", "/home", "/srv/my data"]

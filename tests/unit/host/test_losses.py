@@ -4,7 +4,7 @@ import gzip
 import subprocess
 
 import pytest
-from ansible_collections.homelab.patching.plugins.module_utils.host import losses, system
+from ansible_collections.homelab.patching.plugins.module_utils.host import dpkg, losses, system
 
 DEBIAN = """version,codename,series,created,release,eol,eol-lts,eol-elts
 12,Bookworm,bookworm,2021-08-14,2023-06-10,2026-07-11,2028-06-30,2033-06-30
@@ -29,14 +29,14 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(losses, "_SUPPORT", tmp_path)
     monkeypatch.setattr(losses, "_HISTORY", str(tmp_path / "history.log*"))
     monkeypatch.setattr(losses, "_VOLUMES", (str(tmp_path / "pvc-*"), str(tmp_path / "none/*")))
-    monkeypatch.setattr(system, "installed_packages", lambda: {"tmux": "3"})
-    monkeypatch.setattr(system, "modified_conffiles", lambda names: [{"package": names[0], "path": "/etc/tmux.conf"}])
+    monkeypatch.setattr(dpkg, "installed_packages", lambda: {"tmux": "3"})
+    monkeypatch.setattr(dpkg, "modified_conffiles", lambda names: [{"package": names[0], "path": "/etc/tmux.conf"}])
     monkeypatch.setattr(system, "run", lambda command: subprocess.CompletedProcess(command, 0, "tmux\njq\nvim\n", ""))
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    ("system", "ends"),
+    ("release", "ends"),
     [
         ({"id": "debian", "version_id": "12"}, "2028-06-30"),
         ({"id": "ubuntu", "version_id": "24.04"}, "2029-05-31"),
@@ -45,8 +45,8 @@ def host(tmp_path, monkeypatch):
         ({"id": "raspbian", "version_id": "12"}, ""),
     ],
 )
-def test_the_end_of_support(host, system, ends):
-    assert losses.facts(system)["end_of_support"] == ends
+def test_the_end_of_support(host, release, ends):
+    assert losses.facts(release)["end_of_support"] == ends
 
 
 def test_what_a_rebuild_would_lose(host):

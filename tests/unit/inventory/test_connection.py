@@ -12,7 +12,7 @@ import pytest
 from ansible.errors import AnsibleParserError
 from ansible.inventory.data import InventoryData
 from ansible_collections.homelab.patching.plugins.module_utils.pve import client
-from ansible_collections.homelab.patching.plugins.module_utils.pve.client import colons
+from ansible_collections.homelab.patching.plugins.module_utils.pve.tls import colons
 
 from .conftest import CHECKOUT, TOKEN, serve
 

@@ -1,11 +1,13 @@
 """K3s nodes in the plan: their order, who may not go and why, and what closes a cluster."""
 
 import pytest
-from ansible_collections.homelab.patching.plugins.module_utils.report import summary
+from ansible_collections.homelab.patching.plugins.module_utils.report import summary, text
 from ansible_collections.homelab.patching.plugins.module_utils.run import plan as planning
+from ansible_collections.homelab.patching.plugins.module_utils.run import waves as rolling
+from ansible_collections.homelab.patching.plugins.module_utils.run.assessment import assessment
 
-from tests.unit.k3s.test_gate import NODES, etcd, facts, health, state
-from tests.unit.run.test_plan import NOW, OWNER, POLICY, UPDATE, WANTS_REBOOT, host, record
+from tests.unit.k3s.clusters import NODES, etcd, facts, health, state
+from tests.unit.run.assessments import NOW, OWNER, POLICY, UPDATE, WANTS_REBOOT, host, record
 
 MACHINES = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 DEAD = {"run": "dead", "owner": {}, "expires": 0}
@@ -18,7 +20,7 @@ def node(name, cluster=None, policy=None, role=None, **changes):
     local = facts(role or ("server" if number < 4 else "agent"), number)
     changes = {"reboot": WANTS_REBOOT, "k3s": local, "machine_id": f"machine-{number}", **changes}
     known = {"host": host(**changes)}
-    return planning.assessment({**POLICY, **(policy or {})}, {}, {}, known, {"cluster": cluster} if cluster else {})
+    return assessment({**POLICY, **(policy or {})}, {}, {}, known, {"cluster": cluster} if cluster else {})
 
 
 def plan(names=MACHINES, told=None, plain=(), peers=(), dead=(), changes=None, accepted=()):
@@ -29,7 +31,7 @@ def plan(names=MACHINES, told=None, plain=(), peers=(), dead=(), changes=None, a
         for name in {*names, *peers}
     }
     hosts = {name: every[name] for name in names}
-    hosts |= {name: planning.assessment(POLICY, {}, {}, {"host": host(upgrades=[UPDATE])}) for name in plain}
+    hosts |= {name: assessment(POLICY, {}, {}, {"host": host(upgrades=[UPDATE])}) for name in plain}
     others = {name: every[name] for name in peers}
     return planning.make_plan("run-1", OWNER, hosts, set(dead), NOW, "patch", accepted, others)
 
@@ -54,7 +56,7 @@ def test_a_node_with_nothing_to_do_is_in_no_wave():
     idle = {"reboot": {"required": False, "reasons": [], "expected": []}}
     made = plan(changes={name: idle for name in MACHINES if name != "four"})
     assert made["waves"] == [["four"]]
-    assert planning.held(made) == ["five", "one", "three", "two"]
+    assert rolling.held(made) == ["five", "one", "three", "two"]
 
 
 def test_an_upgrade_without_a_reboot_drains_nothing():
@@ -88,7 +90,7 @@ def test_what_speaks_against_a_node_refuses_it_with_cause_and_remedy(told, refus
 
 def test_an_api_that_is_silent_refuses_its_cluster_and_no_plain_host():
     hosts = {name: node(name) for name in MACHINES}
-    hosts["web"] = planning.assessment(POLICY, {}, {}, {"host": host(upgrades=[UPDATE])})
+    hosts["web"] = assessment(POLICY, {}, {}, {"host": host(upgrades=[UPDATE])})
     made = planning.make_plan("run-1", OWNER, hosts, set(), NOW)
     assert made["waves"] == [["web"]]
     assert "the API answers on none of" in made["hosts"]["four"]["reason"]
@@ -99,7 +101,7 @@ def test_a_node_that_nobody_answers_for_refuses_its_cluster_unless_it_is_a_peer(
     assert "nobody keeps other work off a5" in plan(some)["hosts"]["four"]["reason"]
     made = plan(some, peers=["five"])
     assert made["waves"] == [["four"], ["one"], ["three"], ["two"]]
-    assert planning.held(made) == ["five"]
+    assert rolling.held(made) == ["five"]
     allowed = {name: {"policy": {"k3s_foreign_nodes": "announce"}} for name in some}
     assert len(plan(some, changes=allowed)["waves"]) == 4
 
@@ -184,7 +186,7 @@ def test_what_a_drain_will_meet_stands_in_the_plan():
     (why,) = [step["why"] for step in made["hosts"]["four"]["steps"] if step["step"] == "drain"]
     assert why.startswith("3 pods move; PodDisruptionBudget db/pg allows no disruption of db/pg-0; web/a is under two")
     assert "no controller makes these anew, so they block the drain: default/lonely" in why
-    assert max(len(line) for line in planning.lines(made)) <= 100
+    assert max(len(line) for line in text.plan_lines(made)) <= 100
 
 
 def test_the_health_of_a_node_is_its_units_and_the_ports_of_sshd_and_k3s():
@@ -202,16 +204,16 @@ def test_a_failure_closes_its_cluster_and_no_other_wave():
     waves = made["waves"]
     assert waves == [["five"], ["four"], ["one"], ["three"], ["two"], ["web"]]
     records = {"five": record("patched"), "four": record("failed", reason="x")}
-    assert planning.next_go(made, 1, records, 0) == {"go": 2, "stopped": ""}
-    assert planning.next_go(made, 2, records, 0) == {"go": 6, "stopped": ""}
+    assert rolling.next_go(made, 1, records, 0) == {"go": 2, "stopped": ""}
+    assert rolling.next_go(made, 2, records, 0) == {"go": 6, "stopped": ""}
     # The nodes that were passed over are not lost.
     records["web"] = record("patched")
-    assert planning.next_go(made, 6, records, 0) == {"go": 7, "stopped": ""}
+    assert rolling.next_go(made, 6, records, 0) == {"go": 7, "stopped": ""}
     end = summary.summarize(made, records)
     assert end["hosts"]["two"]["reason"] == "its cluster was closed after four"
     assert end["hosts"]["two"]["result"] == "not attempted"
     made["policy"]["max_failures"] = 0
-    assert planning.next_go(made, 2, records, 0)["go"] == 0
+    assert rolling.next_go(made, 2, records, 0)["go"] == 0
 
 
 def test_two_clusters_go_one_after_the_other():
@@ -220,7 +222,7 @@ def test_two_clusters_go_one_after_the_other():
     second = {"nodes": {"lone": state(9, ("control-plane",))}, "etcd": None, "forecast": {}}
     local = facts("server", 9, cluster=other, datastore="sqlite")
     known = {"host": host(reboot=WANTS_REBOOT, k3s=local, machine_id="machine-9")}
-    hosts["alone"] = planning.assessment(POLICY, {}, {}, known, {"cluster": {**health(), **second}})
+    hosts["alone"] = assessment(POLICY, {}, {}, known, {"cluster": {**health(), **second}})
     made = planning.make_plan("run-1", OWNER, hosts, set(), NOW)
     assert made["waves"] == [["alone"], ["five"], ["four"], ["one"], ["three"], ["two"]]
     assert "a lone node is not drained" in made["hosts"]["alone"]["steps"][0]["why"]
