@@ -12,7 +12,6 @@ from ansible.errors import AnsibleFilterError
 from ..module_utils.core import problem
 from ..module_utils.k3s import gate, progress, recovery
 from ..module_utils.k3s.settle import others_cordons, settled, volumes_settled
-from ..module_utils.k3s.topology import topology
 from ..module_utils.run import identity
 
 
@@ -75,6 +74,5 @@ class FilterModule:
             "k3s_recover": recovery.recover,
             "k3s_settled": k3s_settled,
             "k3s_told": problem.told,
-            "k3s_topology": topology,
             "k3s_volumes_settled": k3s_volumes_settled,
         }

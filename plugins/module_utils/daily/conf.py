@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 # The file that the role writes; it sorts behind the package's own 50unattended-upgrades.
 OWN_FILE = "/etc/apt/apt.conf.d/52unattended-upgrades-homelab"
 ORIGIN_LISTS = ("Unattended-Upgrade::Allowed-Origins", "Unattended-Upgrade::Origins-Pattern")
-BLACKLIST = "Unattended-Upgrade::Package-Blacklist"
-WHITELIST = "Unattended-Upgrade::Package-Whitelist"
 _DIRECTIVES = ("#clear", "#include", "#x-apt-configure-index")
 _DUMPED = re.compile(r'^(?P<key>\S.*?) "(?P<value>.*)";$')
 
@@ -148,12 +146,6 @@ def option(options: Mapping, key: str, default: str = "") -> str:
     """The value of an option; apt's names have no case."""
     value = next((value for name, value in options.items() if name.lower() == key.lower()), "")
     return default if isinstance(value, list) or not value else value
-
-
-def elements(options: Mapping, key: str) -> list:
-    """The elements of a list option."""
-    value: object = next((value for name, value in options.items() if name.lower() == key.lower()), None)
-    return list(value) if isinstance(value, list) else []
 
 
 def is_true(value: str, default: bool) -> bool:

@@ -71,7 +71,7 @@ def test_dump():
     options = uu.parse_dump('A "";\nA::B "1";\nA::L "";\nA::L:: "x";\nA::L:: "y \\"";\nA::L::one "two";\nrubbish\n')
     assert uu.option(options, "a::b") == "1"
     assert uu.option(options, "A::C", "default") == "default"
-    assert uu.elements(options, "a::l") == ["x", 'y \\"']
+    assert options["A::L"] == ["x", 'y \\"']
     assert options["A::L::one"] == "two"
 
 
