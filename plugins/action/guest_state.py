@@ -9,8 +9,8 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import inventory_loader
 
-from ..module_utils import _guests
-from ..module_utils._errors import PatchingError
+from ..module_utils.core.problem import PatchingError
+from ..module_utils.pve.guests import state
 
 PLUGIN = "homelab.patching.proxmox"
 
@@ -31,9 +31,7 @@ class ActionModule(ActionBase):
         hostvars = (task_vars or {})["hostvars"]
         sources = {host: hostvars[host].get("__patching_source") for host in args["hosts"]}
         listings = {path: self._listing(path) for path in {source["path"] for source in sources.values() if source}}
-        guests = {
-            host: _guests.state(listings[source["path"]], source["vmid"]) for host, source in sources.items() if source
-        }
+        guests = {host: state(listings[source["path"]], source["vmid"]) for host, source in sources.items() if source}
         return {"changed": False, "guests": guests}
 
     def _listing(self, path: str) -> list | str:

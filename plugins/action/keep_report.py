@@ -16,8 +16,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from jinja2 import TemplateError
 
-from ..module_utils import _exposure, _textfile
-from ..plugin_utils import _page
+from ..module_utils.report import exposure, metrics
+from ..plugin_utils import pages
 
 # What the index shows. A scheduled run keeps as many reports by default.
 LAST = 24
@@ -58,19 +58,19 @@ class ActionModule(ActionBase):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _write(path, text)
-            with (folder / _exposure.HISTORY).open("a", encoding="utf-8") as history:
-                history.write(_exposure.line(args["report"]) + "\n")
+            with (folder / exposure.HISTORY).open("a", encoding="utf-8") as history:
+                history.write(exposure.line(args["report"]) + "\n")
         except OSError as exc:
             raise AnsibleActionFail(
                 f"The report cannot be kept: {exc}. Name another folder: -e patching_report_dir=..."
             ) from exc
         report = json.loads(text)
-        _keep(page, lambda: _page.page(report))
+        _keep(page, lambda: pages.page(report))
         entries = _last(folder)
-        _keep(index, lambda: _page.index(entries))
+        _keep(index, lambda: pages.index(entries))
         _keep(
             textfile,
-            lambda: _textfile.metrics(report, _page.ended(report) or 0.0, _last_success(textfile, entries)),
+            lambda: metrics.metrics(report, pages.ended(report) or 0.0, _last_success(textfile, entries)),
         )
         return result
 
@@ -101,17 +101,17 @@ def _entry(path: Path) -> dict:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
-        return _page.unreadable(path.stem, str(exc))
+        return pages.unreadable(path.stem, str(exc))
     try:
-        return _page.entry(path.stem, report, path.with_suffix(".html").exists())
+        return pages.entry(path.stem, report, path.with_suffix(".html").exists())
     except _NO_REPORT:
-        return _page.unreadable(path.stem, "it is no report of a run")
+        return pages.unreadable(path.stem, "it is no report of a run")
 
 
 def _last_success(textfile: Path, entries: list) -> float:
     """When a run ended well for the last time: as the earlier textfile says, or as the reports do; 0 for never."""
     try:
-        told = _textfile.last_success(textfile.read_text(encoding="utf-8", errors="replace"))
+        told = metrics.last_success(textfile.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         told = 0.0
     return max([told, *(entry["ended"] or 0.0 for entry in entries if entry["ok"])])

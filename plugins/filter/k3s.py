@@ -1,7 +1,7 @@
 # Copyright: The homelab.patching maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters of the K3s roles. The decisions are in module_utils/_k3s.py; here they meet what Ansible registered."""
+"""Filters of the K3s roles. The decisions are in module_utils/k3s; here they meet what Ansible registered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils import _k3s, _run
+from ..module_utils.core import problem
+from ..module_utils.k3s import gate, progress, recovery
+from ..module_utils.k3s.settle import others_cordons, settled, volumes_settled
+from ..module_utils.run import identity
 
 
 def k3s_gate(
@@ -25,17 +28,17 @@ def k3s_gate(
 ) -> list:
     """Why a node must not go now; see k3s_gate.yml."""
     rest = dict(zip(cluster["order"], [result.get("rest") for result in asked], strict=True))
-    return _k3s.gate(node, cluster, health, rest, runs, kured, api_outage, foreign, drained)
+    return gate.gate(node, cluster, health, rest, runs, kured, api_outage, foreign, drained)
 
 
 def k3s_settled(baseline: Mapping, cluster: Mapping) -> list:
     """What was ready at the baseline and is not any more; see k3s_settled.yml."""
-    return _k3s.settled(baseline["workloads"], cluster["workloads"], _k3s.others_cordons(cluster["nodes"]))
+    return settled(baseline["workloads"], cluster["workloads"], others_cordons(cluster["nodes"]))
 
 
 def k3s_volumes_settled(baseline: Mapping, cluster: Mapping) -> list:
     """Which Longhorn volumes are worse than at the baseline; see k3s_volumes_settled.yml."""
-    return _k3s.volumes_settled(baseline.get("longhorn"), cluster.get("longhorn"))
+    return volumes_settled(baseline.get("longhorn"), cluster.get("longhorn"))
 
 
 def k3s_nodes(assessments: Mapping) -> list:
@@ -50,12 +53,12 @@ def k3s_forget(names: str | Sequence, infos: Mapping, clusters: Mapping) -> dict
     hosts = {
         host: {"k3s": told[host].get("k3s"), "cluster": (clusters.get(host) or {}).get("cluster")} for host in infos
     }
-    found = _k3s.forgettable(wanted, hosts)
+    found = recovery.forgettable(wanted, hosts)
     if found["problems"]:
-        raise AnsibleFilterError(_k3s.told(found["problems"]))
+        raise AnsibleFilterError(problem.told(found["problems"]))
     claims = [told[host].get("claim") for host in found["servers"].values()]
-    dead = [claim["run"] for claim in claims if claim and _run.is_dead(claim.get("owner") or {})]
-    return {"run": _run.new_id(), "owner": _run.identity(), "dead": dead, "servers": found["servers"]}
+    dead = [claim["run"] for claim in claims if claim and identity.is_dead(claim.get("owner") or {})]
+    return {"run": identity.new_id(), "owner": identity.identity(), "dead": dead, "servers": found["servers"]}
 
 
 class FilterModule:
@@ -67,10 +70,9 @@ class FilterModule:
             "k3s_forget": k3s_forget,
             "k3s_gate": k3s_gate,
             "k3s_nodes": k3s_nodes,
-            "k3s_progress": _k3s.progress,
-            "k3s_recover": _k3s.recover,
+            "k3s_progress": progress.progress,
+            "k3s_recover": recovery.recover,
             "k3s_settled": k3s_settled,
-            "k3s_told": _k3s.told,
-            "k3s_topology": _k3s.topology,
+            "k3s_told": problem.told,
             "k3s_volumes_settled": k3s_volumes_settled,
         }

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Filters of the roll: from assessments to a plan, from a plan to waves, from records to a report.
 
-The decisions are in module_utils/_plan.py and _report.py; here they meet Ansible and the control node's clock.
+The decisions are in module_utils/run and module_utils/report; here they meet Ansible and the control node's clock.
 """
 
 from __future__ import annotations
@@ -22,8 +22,15 @@ from ansible.playbook.task import Task
 from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
 
-from ..module_utils import _advice, _exposure, _guard, _health, _plan, _record, _report, _run
-from ..module_utils._errors import PatchingError
+from ..module_utils.core.problem import PatchingError
+from ..module_utils.report import exposure
+from ..module_utils.report.summary import summarize
+from ..module_utils.report.text import plan_lines, report_lines
+from ..module_utils.run import advice, identity, record, waves
+from ..module_utils.run import plan as planning
+from ..module_utils.run.assessment import assessment
+from ..module_utils.run.guard import refusal
+from ..module_utils.run.health import regressions
 
 
 def collect(hosts: Iterable[str], hostvars: Mapping, name: str) -> dict:
@@ -37,7 +44,7 @@ def guard(
     """Why a run must not begin; see guard.yml."""
     names = {host: list(hostvars[host]) for host in hosts}
     typed = load_extra_vars(DataLoader())
-    return _guard.refusal(limit, run_tags, skip_tags, inventory_error, names, typed)
+    return refusal(limit, run_tags, skip_tags, inventory_error, names, typed)
 
 
 def _check_hooks(assessments: Mapping) -> None:
@@ -79,14 +86,14 @@ def _published(catalogue: str | None) -> list:
         return []
     try:
         if not catalogue.startswith(("http://", "https://")):
-            return _advice.images(json.loads(Path(catalogue).expanduser().read_bytes()))
+            return advice.images(json.loads(Path(catalogue).expanduser().read_bytes()))
         try:
             text = open_url(catalogue, timeout=30).read()
         except (OSError, HTTPException) as exc:
             # An advice is no reason not to patch.
             Display().warning(f"patching_image_catalogue, {catalogue}, does not answer: {exc}")
             return []
-        return _advice.images(json.loads(text))
+        return advice.images(json.loads(text))
     except (OSError, ValueError) as exc:
         remedy = "Name a file or a URL, or leave it out; docs/decision.md says what is in it."
         raise PatchingError(f"patching_image_catalogue, {catalogue}: {exc}.", remedy) from exc
@@ -103,24 +110,31 @@ def plan(
     """A new run's plan; see plan.yml."""
     everybody = [*assessments.values(), *(peers or {}).values()]
     claims = [((known or {}).get("host") or {}).get("claim") for known in everybody]
-    dead = {claim["run"] for claim in claims if claim and _run.is_dead(claim.get("owner") or {})}
+    dead = {claim["run"] for claim in claims if claim and identity.is_dead(claim.get("owner") or {})}
     try:
         _check_hooks(assessments)
         accepted = accept.replace(",", " ").split() if isinstance(accept, str) else list(accept or [])
         now = datetime.now().astimezone()
-        identity = _run.identity()
-        made = _plan.make_plan(
-            _run.new_id(), identity, assessments, dead | {takeover}, now, mode, accepted, peers, _published(catalogue)
+        made = planning.make_plan(
+            identity.new_id(),
+            identity.identity(),
+            assessments,
+            dead | {takeover},
+            now,
+            mode,
+            accepted,
+            peers,
+            _published(catalogue),
         )
     except PatchingError as exc:
         raise AnsibleFilterError(str(exc)) from exc
-    return {**made, "lines": _plan.lines(made)}
+    return {**made, "lines": plan_lines(made)}
 
 
 def refuse(made: Mapping, refusals: Mapping) -> dict:
     """The plan without hosts that turned out not to be patchable; see refuse.yml."""
-    changed = _plan.refuse(made, refusals)
-    return {**changed, "lines": _plan.lines(changed)}
+    changed = planning.refuse(made, refusals)
+    return {**changed, "lines": plan_lines(changed)}
 
 
 def summary(
@@ -132,18 +146,18 @@ def summary(
     folder: str | None = None,
 ) -> dict:
     """The end of a run; see summary.yml."""
-    history = Path(os.path.expandvars(folder)).expanduser() / _exposure.HISTORY if folder else None
+    history = Path(os.path.expandvars(folder)).expanduser() / exposure.HISTORY if folder else None
     lines = history.read_text(encoding="utf-8", errors="replace").splitlines() if history and history.exists() else []
-    end = _report.summarize(
+    end = summarize(
         made,
         records,
         stopped,
         unreleased,
         ended=datetime.now().timestamp(),
         fixes={host: (told or {}).get("fixes") for host, told in (downloads or {}).items()},
-        seen=_exposure.sightings(lines),
+        seen=exposure.sightings(lines),
     )
-    return {**end, "lines": _report.lines(end)}
+    return {**end, "lines": report_lines(end)}
 
 
 class FilterModule:
@@ -153,17 +167,17 @@ class FilterModule:
         """Names under homelab.patching."""
         return {
             "collect": collect,
-            "assessment": _plan.assessment,
+            "assessment": assessment,
             "plan": plan,
             "refuse": refuse,
-            "held": _plan.held,
-            "roll": _plan.roll,
-            "may_open": _plan.may_open,
-            "next_go": _plan.next_go,
+            "held": waves.held,
+            "roll": waves.roll,
+            "may_open": waves.may_open,
+            "next_go": waves.next_go,
             "summary": summary,
-            "step": _record.step,
-            "finish": _record.finish,
-            "fact": _record.fact,
+            "step": record.step,
+            "finish": record.finish,
+            "fact": record.fact,
             "guard": guard,
-            "regressions": _health.regressions,
+            "regressions": regressions,
         }

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Filters of the daily policy: from options to a file of apt's, from a host's answer to sentences.
 
-What they do is in module_utils/_unattended_conf.py.
+What they do is in module_utils/daily/render.py.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils import _unattended_conf
-from ..module_utils._errors import PatchingError
+from ..module_utils.core.problem import PatchingError
+from ..module_utils.daily import render
 
 
 def apt_conf(options: Mapping) -> str:
     """The options as a file of apt's; see apt_conf.yml."""
     try:
-        return _unattended_conf.render(options)
+        return render.render(options)
     except PatchingError as exc:
         raise AnsibleFilterError(str(exc)) from exc
 
@@ -31,9 +31,9 @@ class FilterModule:
         """Names under homelab.patching."""
         return {
             "apt_conf": apt_conf,
-            "apt_conf_problems": _unattended_conf.problems,
-            "package_patterns": _unattended_conf.package_patterns,
-            "package_problems": _unattended_conf.package_problems,
-            "policy_failure": _unattended_conf.failure,
-            "policy_lines": _unattended_conf.lines,
+            "apt_conf_problems": render.problems,
+            "package_patterns": render.package_patterns,
+            "package_problems": render.package_problems,
+            "policy_failure": render.failure,
+            "policy_lines": render.lines,
         }

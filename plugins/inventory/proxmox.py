@@ -311,8 +311,13 @@ from typing import Any
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
-from ..module_utils import _address, _gather, _guests, _pve
-from ..module_utils._errors import PatchingError
+from ..module_utils.core.problem import PatchingError
+from ..module_utils.pve import guests as pve_guests
+from ..module_utils.pve.addresses import Choice, parse_policy
+from ..module_utils.pve.client import Client
+from ..module_utils.pve.gather import Needs, gather
+from ..module_utils.pve.replies import Call, Reply, describe
+from ..module_utils.pve.settings import Settings, parse_settings
 
 CONNECTION = (
     "url", "endpoints", "user", "password", "token_id", "token_secret", "validate_certs", "ca_path", "fingerprint",
@@ -380,25 +385,27 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         :raises PatchingError: the file is wrong, or no endpoint answers.
         """
         super().parse(None, loader, path)
-        return _pve.Client(self._settings(path)).listing()
+        return Client(self._settings(path)).listing()
 
-    def _settings(self, path: str) -> _pve.Settings:
+    def _settings(self, path: str) -> Settings:
         config = self._read_config_data(path)
         for name in config:
             if name in ELSEWHERE:
                 raise PatchingError(f"Option {name!r} is not supported.", ELSEWHERE[name])
             if name not in self._options and name not in CONNECTION:
-                raise PatchingError(f"Unknown option {name!r}.", _guests.suggestion(str(name), sorted(self._options)))
-        return _pve.parse_settings({**self._options, "ca_path": self._beside(path, self.get_option("ca_path"))})
+                raise PatchingError(
+                    f"Unknown option {name!r}.", pve_guests.suggestion(str(name), sorted(self._options))
+                )
+        return parse_settings({**self._options, "ca_path": self._beside(path, self.get_option("ca_path"))})
 
     def _parse(self, path: str, cache: bool) -> None:
         settings = self._settings(path)
-        selection = _guests.parse_selection(self.get_option("include"), self.get_option("exclude"))
+        selection = pve_guests.parse_selection(self.get_option("include"), self.get_option("exclude"))
         needs = self._needs()
 
         cache_key = self.get_cache_key(path)
         record = self._cached(cache_key, settings) if cache and self.get_option("cache") else {}
-        client = _pve.Client(settings, {k: _pve.Reply.from_json(v) for k, v in record.get("replies", {}).items()})
+        client = Client(settings, {k: Reply.from_json(v) for k, v in record.get("replies", {}).items()})
         resolved = {name: tuple(found) for name, found in record.get("resolved", {}).items()}
 
         rows = client.listing()
@@ -413,7 +420,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if not late:
             guests = self._filter(guests)
         offline = {str(row["node"]) for row in nodes if row.get("status") == "offline"}
-        _gather.gather(client, guests, offline, needs, resolved)
+        gather(client, guests, offline, needs, resolved)
         if late:
             guests = self._filter(guests)
         self._add_guests(path, guests, nodes)
@@ -431,18 +438,18 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         """A path of the user's, relative to the inventory file."""
         return os.path.join(os.path.dirname(os.path.abspath(path)), os.path.expanduser(name)) if name else ""
 
-    def _needs(self) -> _gather.Needs:
+    def _needs(self) -> Needs:
         composed = str((self.get_option("compose") or {}).get("ansible_host", ""))
         facts = self.get_option("want_facts") or self.get_option("want_post_filter_facts")
-        return _gather.Needs(
+        return Needs(
             facts=facts,
             # Who composes the address from other variables needs none from here.
             addresses=facts or not composed or "ansible_host" in composed or "address" in composed,
             extended=self.get_option("qemu_extended_statuses"),
-            policy=_address.parse_policy(self.get_option("address") or {}),
+            policy=parse_policy(self.get_option("address") or {}),
         )
 
-    def _cached(self, cache_key: str, settings: _pve.Settings) -> Mapping[str, Any]:
+    def _cached(self, cache_key: str, settings: Settings) -> Mapping[str, Any]:
         try:
             record = self._cache[cache_key]
         except KeyError:
@@ -452,7 +459,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return record if record.get("identity") == settings.identity else {}
 
     def _group(self, name: str) -> str:
-        return _guests.safe(f"{self.get_option('group_prefix')}{name.lower()}")
+        return pve_guests.safe(f"{self.get_option('group_prefix')}{name.lower()}")
 
     def _add_groups(self, rows: Iterable[Mapping[str, Any]], nodes: Iterable[Mapping[str, Any]]) -> None:
         """The groups that are always there, so that a pattern that names one is no mistake."""
@@ -461,23 +468,23 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             names += ["all_paused", "all_prelaunch"]
         if not self.get_option("exclude_nodes"):
             names.append("nodes")
-        names += [f"{row['node']}_{vmtype}" for row in nodes for vmtype in _guests.TYPES]
-        found = {self._group(name) for name in names} | {_guests.PATCHABLE}
-        pools = {pool for row in rows for pool in _guests.pool_path(row.get("pool"))}
+        names += [f"{row['node']}_{vmtype}" for row in nodes for vmtype in pve_guests.TYPES]
+        found = {self._group(name) for name in names} | {pve_guests.PATCHABLE}
+        pools = {pool for row in rows for pool in pve_guests.pool_path(row.get("pool"))}
         found |= {self._group(f"pool_{pool}") for pool in pools}
         for name in sorted(found):
             self.inventory.add_group(name)
         for pool in sorted(pools):
-            for outer in _guests.pool_path(pool)[1:2]:
+            for outer in pve_guests.pool_path(pool)[1:2]:
                 self.inventory.add_child(self._group(f"pool_{outer}"), self._group(f"pool_{pool}"))
 
-    def _add_nodes(self, client: _pve.Client, nodes: Iterable[Mapping[str, Any]]) -> None:
+    def _add_nodes(self, client: Client, nodes: Iterable[Mapping[str, Any]]) -> None:
         addresses: dict[str, str] = {}
         if self.get_option("want_proxmox_nodes_ansible_host"):
-            reply = client.fetch([_pve.Call("cluster/status")])["cluster/status"]
+            reply = client.fetch([Call("cluster/status")])["cluster/status"]
             if reply.failure:
                 self.display.warning(
-                    f"The nodes get no ansible_host: {_pve.describe(reply.failure)}."
+                    f"The nodes get no ansible_host: {describe(reply.failure)}."
                     " Remedy: give the token Sys.Audit on / (role PVEAuditor)."
                 )
             addresses = {row.get("name"): row["ip"] for row in reply.data or () if row.get("ip")}
@@ -490,8 +497,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             if name in addresses:
                 self.inventory.set_variable(name, "ansible_host", addresses[name])
 
-    def _select(self, rows: list[dict[str, Any]], selection: _guests.Selection) -> list[_guests.Guest]:
-        found = [row for row in rows if row.get("type") in _guests.TYPES and row.get("vmid") and row.get("node")]
+    def _select(self, rows: list[dict[str, Any]], selection: pve_guests.Selection) -> list[pve_guests.Guest]:
+        found = [row for row in rows if row.get("type") in pve_guests.TYPES and row.get("vmid") and row.get("node")]
         found.sort(key=lambda row: int(row["vmid"]))
         kept = [row for row in found if selection.keeps(row) and not selection.undecided(row)]
         undecided = [str(row["vmid"]) for row in found if selection.undecided(row)]
@@ -507,24 +514,24 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 " and 9); a new right needs some seconds."
             )
         elif not kept:
-            tags = sorted({tag for row in found for tag in _guests.split_list(row.get("tags"))})
+            tags = sorted({tag for row in found for tag in pve_guests.split_list(row.get("tags"))})
             self.display.warning(
                 f"include and exclude leave none of {len(found)} guests. Remedy: compare them with the tags, pools and"
                 f" names that exist; the tags are {', '.join(tags) or 'none'}."
             )
-        return [_guests.Guest(row) for row in kept]
+        return [pve_guests.Guest(row) for row in kept]
 
-    def _variables(self, guest: _guests.Guest) -> dict[str, Any]:
+    def _variables(self, guest: pve_guests.Guest) -> dict[str, Any]:
         wanted = self.get_option("want_facts") or self.get_option("want_post_filter_facts")
         today = datetime.now(timezone.utc).date()
-        return _guests.variables(guest, self.get_option("facts_prefix"), wanted, today)
+        return pve_guests.variables(guest, self.get_option("facts_prefix"), wanted, today)
 
-    def _filter(self, guests: list[_guests.Guest]) -> list[_guests.Guest]:
+    def _filter(self, guests: list[pve_guests.Guest]) -> list[pve_guests.Guest]:
         """Those for which every filter is true. What cannot be decided is left out: a typo must not patch a host."""
         if not self.get_option("filters"):
             return guests
-        kept: list[_guests.Guest] = []
-        failed: dict[_guests.Problem, list[_guests.Guest]] = {}
+        kept: list[pve_guests.Guest] = []
+        failed: dict[pve_guests.Problem, list[pve_guests.Guest]] = {}
         for guest in guests:
             variables = self._variables(guest)
             for expression in self.get_option("filters"):
@@ -537,19 +544,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                         raise PatchingError(
                             f"{guest.label}: {message}", "Mend the filter, or set strict: false."
                         ) from exc
-                    failed.setdefault(_guests.Problem(f"left out, {message}", "mend the filter"), []).append(guest)
+                    failed.setdefault(pve_guests.Problem(f"left out, {message}", "mend the filter"), []).append(guest)
                     break
             else:
                 kept.append(guest)
-        for line in _guests.tell((guest, problem) for problem, some in failed.items() for guest in some):
+        for line in pve_guests.tell((guest, problem) for problem, some in failed.items() for guest in some):
             self.display.warning(line)
         return kept
 
-    def _add_guests(self, path: str, guests: list[_guests.Guest], nodes: Iterable[Mapping[str, Any]]) -> None:
+    def _add_guests(self, path: str, guests: list[pve_guests.Guest], nodes: Iterable[Mapping[str, Any]]) -> None:
         taken = set(self.inventory.groups) | set(self.get_option("groups") or {})
         if not self.get_option("exclude_nodes"):
             taken |= {str(row["node"]) for row in nodes}
-        for problem in _guests.give_names(guests, self._wanted_names(guests), taken):
+        for problem in pve_guests.give_names(guests, self._wanted_names(guests), taken):
             self.display.warning(f"{problem.cause}. Remedy: {problem.remedy}.")
         self._names = {guest.hostname for guest in guests}
         compose = dict(self.get_option("compose") or {})
@@ -564,7 +571,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 host.set_variable(name, value)
             # Who wants to know later how the guest is then asks for it there.
             host.set_variable(SOURCE, {"path": os.path.abspath(path), "vmid": guest.vmid})
-            for name in _guests.groups(guest, self.get_option("group_prefix"), self.get_option("patchable_types")):
+            for name in pve_guests.groups(guest, self.get_option("group_prefix"), self.get_option("patchable_types")):
                 self.inventory.add_group(name)
                 self.inventory.add_host(guest.hostname, name)
         # All hosts are there before the first of the user's own groups.
@@ -578,7 +585,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
             self._add_host_to_keyed_groups(keyed, variables, name, strict=strict)
 
-    def _wanted_names(self, guests: list[_guests.Guest]) -> dict[int, str]:
+    def _wanted_names(self, guests: list[pve_guests.Guest]) -> dict[int, str]:
         wanted: dict[int, str] = {}
         for guest in guests if self.get_option("hostnames") else ():
             variables = self._variables(guest)
@@ -597,7 +604,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                     break
         return wanted
 
-    def _compose_address(self, guest: _guests.Guest, expression: str) -> None:
+    def _compose_address(self, guest: pve_guests.Guest, expression: str) -> None:
         """The user's own ansible_host; where it fails or is empty, the one that was found stays."""
         try:
             value = self._compose(expression, self._variables(guest))
@@ -605,15 +612,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             message = f"compose of ansible_host failed: {' '.join(str(exc.message).split())}"
             if self.get_option("strict"):
                 raise PatchingError(f"{guest.label}: {message}", "Mend it, or set strict: false.") from exc
-            guest.problems.append(_guests.Problem(message, "mend the expression"))
+            guest.problems.append(pve_guests.Problem(message, "mend the expression"))
             if guest.choice is None:
-                guest.choice = _address.Choice(reason=message)
+                guest.choice = Choice(reason=message)
             return
         if value:
-            guest.choice = _address.Choice(str(value), "compose")
+            guest.choice = Choice(str(value), "compose")
 
-    def _warn_about(self, guests: list[_guests.Guest]) -> None:
-        for line in _guests.tell((guest, problem) for guest in guests for problem in guest.problems):
+    def _warn_about(self, guests: list[pve_guests.Guest]) -> None:
+        for line in pve_guests.tell((guest, problem) for guest in guests for problem in guest.problems):
             self.display.warning(line)
 
     def _sanitize_group_name(self, name: str) -> str:  # type: ignore[override]

@@ -103,38 +103,38 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _claims
-from ..module_utils._claim import taken_over
-from ..module_utils._errors import PatchingError
+from ..module_utils.core.problem import PatchingError
+from ..module_utils.host import claim_file
+from ..module_utils.host.claim import taken_over
 
 
 def claimed(params: dict, check_mode: bool) -> dict:
     """Take the host or renew its claim."""
     if check_mode:
-        previous = taken_over(_claims.read(), params["run"], params["takeover"], time.time())
+        previous = taken_over(claim_file.read(), params["run"], params["takeover"], time.time())
     else:
-        previous = _claims.claim(
+        previous = claim_file.claim(
             params["run"], params["owner"], params["seconds"], params["takeover"], params["baseline"]
         )
-        _claims.await_daily_run(params["daily_run_timeout"])
-    return {"changed": True, "taken_over": previous, "claim": _claims.read()}
+        claim_file.await_daily_run(params["daily_run_timeout"])
+    return {"changed": True, "taken_over": previous, "claim": claim_file.read()}
 
 
 def renewed(params: dict, check_mode: bool) -> dict:
     """Put the end of the claim off."""
     if not check_mode:
-        _claims.renew(params["run"], params["seconds"], params["gate"])
-    return {"changed": True, "taken_over": None, "claim": _claims.read()}
+        claim_file.renew(params["run"], params["seconds"], params["gate"])
+    return {"changed": True, "taken_over": None, "claim": claim_file.read()}
 
 
 def released(params: dict, check_mode: bool) -> dict:
     """Give the host back."""
     if check_mode:
-        current = _claims.read()
+        current = claim_file.read()
         changed = bool(current and current.get("run") == params["run"])
     else:
-        changed = _claims.release(params["run"], params["record"], params["baseline"])
-    return {"changed": changed, "taken_over": None, "claim": _claims.read()}
+        changed = claim_file.release(params["run"], params["record"], params["baseline"])
+    return {"changed": changed, "taken_over": None, "claim": claim_file.read()}
 
 
 def main() -> None:

@@ -145,11 +145,11 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ..module_utils import _claims, _host, _k3s_local, _rebuild, _upgrade
-from ..module_utils._apt import space_needed
-from ..module_utils._errors import PatchingError
-from ..module_utils._health import listeners
-from ..module_utils._reboot import (
+from ..module_utils.core.problem import PatchingError
+from ..module_utils.host import claim_file, disk, dpkg, health, kernels, losses, system
+from ..module_utils.host.apt import space_needed
+from ..module_utils.host.pending import NOTHING, check, pending
+from ..module_utils.host.reboot import (
     REBOOT_SERVICES,
     kernel_outdated,
     newest_kernel,
@@ -157,6 +157,7 @@ from ..module_utils._reboot import (
     predicted_reasons,
     reboot_reasons,
 )
+from ..module_utils.k3s import local
 
 try:
     import apt_pkg
@@ -171,7 +172,7 @@ _KERNEL_BYTES = 100_000_000
 def _os() -> dict:
     fields = dict(
         line.split("=", 1)
-        for line in _host.read("/etc/os-release").splitlines()
+        for line in system.read("/etc/os-release").splitlines()
         if "=" in line and not line.startswith("#")
     )
     fields = {key: value.strip("\"'") for key, value in fields.items()}
@@ -192,10 +193,10 @@ def _unfit(clock: float | None) -> list:
 
     if shutil.which("pveversion"):
         problem("this is a Proxmox VE host, not a guest", "leave it out: tag it nopatch, or -e 'patching_hosts=...'")
-    audit = _host.run(["dpkg", "--audit"]).stdout.strip()
+    audit = system.run(["dpkg", "--audit"]).stdout.strip()
     if audit:
         problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "on the host: dpkg --configure -a", mendable=True)
-    for device in _host.grub_devices():
+    for device in dpkg.grub_devices():
         if not Path(device).exists():
             problem(
                 f"grub-pc would be installed on {device}, which is not there", "on the host: dpkg-reconfigure grub-pc"
@@ -203,7 +204,7 @@ def _unfit(clock: float | None) -> list:
     if clock and abs(time.time() - clock) > _CLOCK_SECONDS:
         wrong = round(time.time() - clock)
         problem(f"its clock is {wrong} s away from the control node's", "on the host: timedatectl set-ntp true")
-    scheduled = _host.shutdown_scheduled()
+    scheduled = system.shutdown_scheduled()
     if scheduled:
         problem(f"a {scheduled} is scheduled on the host", "wait for it, or on the host: shutdown -c")
     return problems
@@ -212,16 +213,16 @@ def _unfit(clock: float | None) -> list:
 def _needrestart() -> dict | None:
     if not shutil.which("needrestart"):
         return None
-    return parse_needrestart(_host.run(["needrestart", "-b"], timeout=120).stdout)
+    return parse_needrestart(system.run(["needrestart", "-b"], timeout=120).stdout)
 
 
 def _reboot_required() -> tuple[dict, list]:
     """The kernels, and why a reboot is required now."""
-    running = _host.running_kernel()
-    newest = newest_kernel(running["release"], _host.installed_kernels(), apt_pkg.version_compare)
+    running = kernels.running_kernel()
+    newest = newest_kernel(running["release"], kernels.installed_kernels(), apt_pkg.version_compare)
     flagged = None
     if Path("/run/reboot-required").exists():
-        flagged = _host.read("/run/reboot-required.pkgs").split()
+        flagged = system.read("/run/reboot-required.pkgs").split()
     return {"running": running, "newest": newest}, reboot_reasons(
         flagged, kernel_outdated(running, newest), _needrestart()
     )
@@ -231,12 +232,12 @@ def _expected(upgrades: list) -> list:
     """Why a reboot is to be expected after the upgrade."""
     if not upgrades:
         return []
-    return predicted_reasons([item["name"] for item in upgrades], _host.mapped_packages(REBOOT_SERVICES))
+    return predicted_reasons([item["name"] for item in upgrades], dpkg.mapped_packages(REBOOT_SERVICES))
 
 
 def _kept_back(found: dict, exclude: list) -> list:
     """The packages that an upgrade leaves as they are, and why."""
-    held = set(_host.run(["apt-mark", "showhold"]).stdout.split()) if found["kept_back"] else set()
+    held = set(system.run(["apt-mark", "showhold"]).stdout.split()) if found["kept_back"] else set()
     reasons = {name: "held" if name in held else "its dependencies do not allow it" for name in found["kept_back"]}
     for name, percentage in found["phased"].items():
         reasons[name] = f"phased{f', {percentage} %' if percentage else ''}: not this host's turn yet"
@@ -246,8 +247,8 @@ def _kept_back(found: dict, exclude: list) -> list:
 
 def _no_room(upgrades: list) -> list:
     """Where the disk is too small for the upgrade; see `_unfit`."""
-    kernel, initrd = _host.boot_bytes()
-    short = _host.short_of_space(space_needed(upgrades, kernel or _KERNEL_BYTES, initrd))
+    kernel, initrd = disk.boot_bytes()
+    short = disk.short_of_space(space_needed(upgrades, kernel or _KERNEL_BYTES, initrd))
     return [
         {
             "message": f"only {item['free'] // 1_000_000} MB free in {item['path']},"
@@ -262,7 +263,7 @@ def _no_room(upgrades: list) -> list:
 def _warnings(conffiles: list) -> list:
     """What a person should know before the upgrade, and what stops nothing."""
     warnings = [f"{item['path']} of {item['package']} was changed here and stays as it is" for item in conffiles]
-    holder = _host.lock_holder()
+    holder = dpkg.lock_holder()
     if holder:
         warnings.append(f"dpkg is locked by {holder}: the run waits for it")
     if _automatic_reboot():
@@ -272,13 +273,13 @@ def _warnings(conffiles: list) -> list:
 
 def _automatic_reboot() -> bool:
     """May unattended-upgrades reboot the host by itself?"""
-    shown = _host.run(["apt-config", "dump", "--format=%v%n", "Unattended-Upgrade::Automatic-Reboot"])
+    shown = system.run(["apt-config", "dump", "--format=%v%n", "Unattended-Upgrade::Automatic-Reboot"])
     return shown.stdout.strip() in ("true", "1", "yes", "on")
 
 
 def _image() -> dict:
     """What the image says of its build; empty where it says nothing."""
-    lines = [line.partition(":") for line in _host.read("/etc/cloud/build.info").splitlines()]
+    lines = [line.partition(":") for line in system.read("/etc/cloud/build.info").splitlines()]
     return {key.strip(): value.strip() for key, _separator, value in lines if value.strip()}
 
 
@@ -292,10 +293,10 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
             {"message": f"the package lists cannot be refreshed: {cause}", "remedy": "on the host: apt-get update"}
         )
 
-    found = _upgrade.NOTHING
+    found = NOTHING
     try:
         # Working an upgrade out is `apt-get check` as well: with broken dependencies it fails.
-        found = _upgrade.check() if unfit or upgrade == "none" else _upgrade.pending(apt_pkg, exclude)
+        found = check() if unfit or upgrade == "none" else pending(apt_pkg, exclude)
     except PatchingError as exc:
         unfit.append({"message": exc.message, "remedy": exc.remedy})
     upgrades, removals = found["upgrades"], found["removals"]
@@ -311,7 +312,7 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
         )
 
     unfit += _no_room(upgrades)
-    k3s = _k3s_local.facts()
+    k3s = local.facts()
     unfit += [{**each, "mendable": False} for each in (k3s or {"problems": []})["problems"]]
     if k3s and _automatic_reboot():
         unfit.append(
@@ -324,12 +325,12 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
 
     kernel, reasons = _reboot_required()
     now = time.time()
-    tcp = [_host.read("/proc/net/tcp"), _host.read("/proc/net/tcp6")]
-    ports = set().union(*(listeners(text, _host.ephemeral_ports()) for text in tcp))
+    tcp = [system.read("/proc/net/tcp"), system.read("/proc/net/tcp6")]
+    ports = set().union(*(health.listeners(text, health.ephemeral_ports()) for text in tcp))
     return {
         "os": _os(),
-        "boot_id": _host.read("/proc/sys/kernel/random/boot_id"),
-        "machine_id": _host.read("/etc/machine-id"),
+        "boot_id": system.read("/proc/sys/kernel/random/boot_id"),
+        "machine_id": system.read("/etc/machine-id"),
         "kernel": kernel,
         "upgrades": upgrades,
         "kept_back": _kept_back(found, exclude),
@@ -339,21 +340,21 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
             "expected": _expected(upgrades),
         },
         "unfit": unfit,
-        "starting": _host.queued_jobs(),
+        "starting": system.queued_jobs(),
         "needrestart": bool(shutil.which("needrestart")),
-        "warnings": _warnings(_host.modified_conffiles([item["name"] for item in upgrades if item["old"]])),
+        "warnings": _warnings(dpkg.modified_conffiles([item["name"] for item in upgrades if item["old"]])),
         "image": _image(),
         # Who only looks at a host's health need not read all its configuration files.
-        "rebuild": _rebuild.facts(_os()) if upgrade != "none" else {},
-        "lists_age": _host.lists_age(now),
+        "rebuild": losses.facts(_os()) if upgrade != "none" else {},
+        "lists_age": dpkg.lists_age(now),
         "baseline": {
-            "failed_units": _host.failed_units(),
+            "failed_units": system.failed_units(),
             "listeners": sorted(ports),
-            "mounts": _host.mounts(),
-            "containers": _host.containers(),
+            "mounts": health.mounts(),
+            "containers": health.containers(),
         },
-        "kept_baseline": _host.read_json(_claims.BASELINE),
-        "claim": _claims.read(),
+        "kept_baseline": system.read_json(claim_file.BASELINE),
+        "claim": claim_file.read(),
         "k3s": k3s,
         "clock": now,
     }

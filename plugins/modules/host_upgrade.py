@@ -100,8 +100,9 @@ log:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _debs, _host, _upgrade
-from ..module_utils._errors import PatchingError
+from ..module_utils.core.problem import PatchingError
+from ..module_utils.host import debs, system, upgrade
+from ..module_utils.host.pending import arguments
 
 # For the changelogs of all packages together; the kernel's takes 2 s.
 _CHANGELOG_SECONDS = 60
@@ -109,23 +110,23 @@ _CHANGELOG_SECONDS = 60
 
 def downloaded(params: dict) -> dict:
     """Fetch the packages, and read what the security updates among them fix."""
-    action = _upgrade.arguments(params["upgrade"], params["security"], params["exclude"])
-    changed = _upgrade.download(action, params["timeout"]) > 0
+    action = arguments(params["upgrade"], params["security"], params["exclude"])
+    changed = upgrade.download(action, params["timeout"]) > 0
     names = [item.partition("=")[0] for item in params["security"]]
-    return {"changed": changed, "fixes": _debs.fixes(names, _CHANGELOG_SECONDS)}
+    return {"changed": changed, "fixes": debs.fixes(names, _CHANGELOG_SECONDS)}
 
 
 def finished(params: dict) -> dict:
     """Upgrade, or go on waiting for the upgrade that this run has started."""
-    state = _host.unit(_host.UPGRADE_UNIT)
-    ours = _upgrade.loaded(state) and state.get("Description") == _upgrade.DESCRIPTION + params["run"]
-    if not ours and not _upgrade.collected(params["run"]):
-        action = _upgrade.arguments(params["upgrade"], params["security"], params["exclude"])
-        _upgrade.start(params["run"], _upgrade.install_command(action))
-    state = _upgrade.wait(params["timeout"])
-    if _host.at_work(state):
+    state = system.unit(system.UPGRADE_UNIT)
+    ours = upgrade.loaded(state) and state.get("Description") == upgrade.DESCRIPTION + params["run"]
+    if not ours and not upgrade.collected(params["run"]):
+        action = arguments(params["upgrade"], params["security"], params["exclude"])
+        upgrade.start(params["run"], upgrade.install_command(action))
+    state = upgrade.wait(params["timeout"])
+    if system.at_work(state):
         return {"changed": True, "finished": False, "packages": []}
-    return _result(_upgrade.collect())
+    return _result(upgrade.collect())
 
 
 def _result(outcome: dict) -> dict:
@@ -143,22 +144,22 @@ def _how_it_ended(outcome: dict) -> str:
 def settled(params: dict) -> dict:
     """Put in order what a dead run left."""
     _wait_to_the_end(params["timeout"])
-    outcome = _upgrade.collect()
+    outcome = upgrade.collect()
     earlier = ""
     if outcome["run"] and not outcome["ok"]:
         earlier = f"the upgrade of run {outcome['run']} {_how_it_ended(outcome)}"
-    if _host.run(["dpkg", "--audit"]).stdout.strip():
-        _upgrade.start(params["run"], _upgrade.CONFIGURE, upgrade=False)
+    if system.run(["dpkg", "--audit"]).stdout.strip():
+        upgrade.start(params["run"], upgrade.CONFIGURE, upgrade=False)
         _wait_to_the_end(params["timeout"])
-        return {**_result(_upgrade.collect()), "changed": True, "earlier": earlier}
+        return {**_result(upgrade.collect()), "changed": True, "earlier": earlier}
     return {"changed": bool(outcome["packages"]), "finished": True, "packages": outcome["packages"], "earlier": earlier}
 
 
 def _wait_to_the_end(timeout: float) -> None:
-    if _host.at_work(_upgrade.wait(timeout)):
+    if system.at_work(upgrade.wait(timeout)):
         raise PatchingError(
             f"an earlier upgrade is still at work after {timeout:.0f} s; it goes on.",
-            f"On the host: journalctl -fu {_host.UPGRADE_UNIT}",
+            f"On the host: journalctl -fu {system.UPGRADE_UNIT}",
         )
 
 

@@ -146,8 +146,8 @@ kind:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _cluster, _k3s_local, _kubectl
-from ..module_utils._errors import PatchingError
+from ..module_utils.core.problem import PatchingError
+from ..module_utils.k3s import kubectl, local, survey
 
 
 def main() -> None:
@@ -164,16 +164,16 @@ def main() -> None:
     result: dict = {}
     try:
         if "rest" in module.params["gather"]:
-            result["rest"] = _k3s_local.rest()
+            result["rest"] = local.rest()
         if "local" in module.params["gather"]:
-            result["local"] = _k3s_local.facts()
+            result["local"] = local.facts()
         if asked:
-            binary = _k3s_local.server()
+            binary = local.server()
             if not binary:
-                raise _kubectl.Refused("this host is no server of a K3s cluster.", "Ask a server: agents cannot.")
-            result["cluster"] = _cluster.gathered(_kubectl.Api(binary, module.params["timeout"]), asked)
+                raise kubectl.Refused("this host is no server of a K3s cluster.", "Ask a server: agents cannot.")
+            result["cluster"] = survey.gathered(kubectl.Api(binary, module.params["timeout"]), asked)
     except PatchingError as exc:
-        module.fail_json(msg=str(exc), kind="refused" if isinstance(exc, _kubectl.Refused) else "unknown")
+        module.fail_json(msg=str(exc), kind="refused" if isinstance(exc, kubectl.Refused) else "unknown")
     module.exit_json(changed=False, **result)
 
 

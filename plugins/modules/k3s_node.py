@@ -173,14 +173,16 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _claims, _host, _k3s, _k3s_local, _kubectl, _pods
-from ..module_utils._errors import PatchingError
+from ..module_utils.core.problem import PatchingError, problem
+from ..module_utils.host import claim_file, system
+from ..module_utils.k3s import drain, kubectl, local, pods
+from ..module_utils.k3s.node import BOOT_ID, PHASE, RUN, node_gate, node_state
 
 # A takeover waits a minute for the calls of the run it takes over.
 _SLICE_SECONDS = 45
 _DRAIN_SECONDS = 30
 # Keeps a cordon that a person asked to keep, when ours is given back.
-_HOLDER = f"{_kubectl.MANAGER}-hold"
+_HOLDER = f"{kubectl.MANAGER}-hold"
 
 
 class Stop(PatchingError):
@@ -194,15 +196,15 @@ class Stop(PatchingError):
 def _kind(exc: PatchingError) -> str:
     if isinstance(exc, Stop):
         return exc.kind
-    if isinstance(exc, _kubectl.Conflict):
+    if isinstance(exc, kubectl.Conflict):
         return "changed"
-    return "refused" if isinstance(exc, _kubectl.Refused) else "unknown"
+    return "refused" if isinstance(exc, kubectl.Refused) else "unknown"
 
 
 def _require_claim(run: str) -> None:
     try:
-        with _host.locked():
-            _claims.require(run)
+        with system.locked():
+            claim_file.require(run)
     except PatchingError as exc:
         raise Stop("claim", exc.message, exc.remedy) from exc
 
@@ -226,10 +228,10 @@ def _mine(node: str, states: dict, ours: list) -> bool:
 
 
 def _marks(run: str, phase: str, boot_id: str) -> dict:
-    return {_k3s.RUN: run, _k3s.PHASE: phase, _k3s.BOOT_ID: boot_id}
+    return {RUN: run, PHASE: phase, BOOT_ID: boot_id}
 
 
-def _stop_if_uncordoned(api: _kubectl.Api, params: dict, state: dict, check_mode: bool) -> None:
+def _stop_if_uncordoned(api: kubectl.Api, params: dict, state: dict, check_mode: bool) -> None:
     """Somebody who uncordons the node while a run works on it wants the run to leave it."""
     mark = state["mark"]
     if not mark or mark["run"] != params["run"] or state["unschedulable"]:
@@ -243,12 +245,12 @@ def _stop_if_uncordoned(api: _kubectl.Api, params: dict, state: dict, check_mode
     )
 
 
-def drained(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
+def drained(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     """One slice of a drain."""
     name = params["node"]
     objects = _listing(api)
     nodes = {node["metadata"]["name"]: node for node in objects["Node"]}
-    states = {node: _k3s.node_state(thing) for node, thing in nodes.items()}
+    states = {node: node_state(thing) for node, thing in nodes.items()}
     _mine(name, states, [params["run"], *params["takeover"]])
     state = states[name]
     _stop_if_uncordoned(api, params, state, check_mode)
@@ -258,11 +260,11 @@ def drained(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
         if not check_mode:
             marks = _marks(params["run"], "drain", state["boot_id"])
             api.apply_node(name, marks, True, nodes[name]["metadata"]["resourceVersion"])
-    before = _pods.left_on(name, objects["Pod"])
+    before = pods.left_on(name, objects["Pod"])
     moving = before["blocking"] + before["terminating"]
-    result = {"node": name, "grace": _pods.grace(moving)}
+    result = {"node": name, "grace": pods.grace(moving)}
     if check_mode:
-        evicted = sorted(_pods.key(pod) for pod in before["blocking"])
+        evicted = sorted(pods.key(pod) for pod in before["blocking"])
         return {
             **result,
             **_verdict(objects, before, "", name),
@@ -276,13 +278,13 @@ def drained(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
         # Its status is not the proof: what is left is.
         said = api.run(*words, seconds=seconds + 6).stderr
         objects = _listing(api)
-    after = _pods.left_on(name, objects["Pod"])
+    after = pods.left_on(name, objects["Pod"])
     still = {pod["metadata"]["uid"] for pod in after["blocking"]}
-    evicted = sorted(_pods.key(pod) for pod in before["blocking"] if pod["metadata"]["uid"] not in still)
+    evicted = sorted(pods.key(pod) for pod in before["blocking"] if pod["metadata"]["uid"] not in still)
     return {**result, **_verdict(objects, after, said, name), "evicted": evicted, "changed": changed or bool(evicted)}
 
 
-def _listing(api: _kubectl.Api) -> dict:
+def _listing(api: kubectl.Api) -> dict:
     kinds = ("nodes", "pods", "poddisruptionbudgets", "volumeattachments", "persistentvolumeclaims")
     found = api.every(*kinds)
     return {kind: found.get(kind, []) for kind in _LISTED}
@@ -292,24 +294,24 @@ _LISTED = ("Node", "Pod", "PodDisruptionBudget", "VolumeAttachment", "Persistent
 
 
 def _verdict(objects: dict, left: dict, said: str, node: str) -> dict:
-    blocked = _pods.blockers(said, left["blocking"], objects["PodDisruptionBudget"])
-    claims = {_pods.key(claim): claim for claim in objects["PersistentVolumeClaim"]}
-    volumes = _pods.attached(node, objects["VolumeAttachment"], objects["Pod"], claims)
+    blocked = drain.blockers(said, left["blocking"], objects["PodDisruptionBudget"])
+    claims = {pods.key(claim): claim for claim in objects["PersistentVolumeClaim"]}
+    volumes = drain.attached(node, objects["VolumeAttachment"], objects["Pod"], claims)
     return {
         "drained": not left["blocking"] and not left["terminating"] and not volumes,
-        "terminating": sorted(_pods.key(pod) for pod in left["terminating"]),
+        "terminating": sorted(pods.key(pod) for pod in left["terminating"]),
         "blocked": blocked,
         "hopeless": any(each["hopeless"] for each in blocked),
         "volumes": volumes,
     }
 
 
-def rebooting(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
+def rebooting(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     """Note on the node that its reboot comes next."""
     name = params["node"]
     objects = api.every("nodes", "pods", "daemonsets")
     nodes = {node["metadata"]["name"]: node for node in objects.get("Node", [])}
-    states = {node: _k3s.node_state(thing) for node, thing in nodes.items()}
+    states = {node: node_state(thing) for node, thing in nodes.items()}
     marked = _mine(name, states, [params["run"], *params["takeover"]])
     state = states[name]
     if params["cordon"]:
@@ -320,20 +322,20 @@ def rebooting(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
     changed = state["mark"] != {"run": params["run"], "phase": "reboot", "boot_id": state["boot_id"]}
     if changed and not check_mode:
         api.apply_node(name, marks, params["cordon"], nodes[name]["metadata"]["resourceVersion"])
-    daemons = _pods.daemon_containers(name, objects)
+    daemons = drain.daemon_containers(name, objects)
     ready = {daemon: found["containers"] for daemon, found in daemons.items() if found["ready"]}
     return {"changed": changed, "node": name, "containers": ready}
 
 
-def schedulable(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
+def schedulable(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     """Give the node back, as soon as it is whole."""
     name = params["node"]
     deadline = time.monotonic() + min(params["wait"], 40)
     while True:
         objects = api.every("nodes", "daemonsets", "pods") if params["boot_id"] else api.every("nodes")
-        states = {node["metadata"]["name"]: _k3s.node_state(node) for node in objects.get("Node", [])}
+        states = {node["metadata"]["name"]: node_state(node) for node in objects.get("Node", [])}
         marked = _mine(name, states, [params["run"], *params["takeover"]])
-        problems = _not_yet(params, states[name], _pods.daemon_containers(name, objects))
+        problems = _not_yet(params, states[name], drain.daemon_containers(name, objects))
         if params["boot_id"] and not problems and "control-plane" in states[name]["roles"]:
             problems = _api_problems(api, states[name])
         if not problems or time.monotonic() > deadline:
@@ -343,7 +345,7 @@ def schedulable(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
     if given and not check_mode:
         if states[name]["hold"] and states[name]["unschedulable"]:
             api.apply_node(name, {}, True, manager=_HOLDER)
-        states[name] = _k3s.node_state(api.apply_node(name, {}, False))
+        states[name] = node_state(api.apply_node(name, {}, False))
     return {"changed": given, "node": name, "problems": problems, "unschedulable": states[name]["unschedulable"]}
 
 
@@ -352,27 +354,27 @@ def _not_yet(params: dict, state: dict, daemons: dict) -> list:
     mark = state["mark"] or {}
     old_boot = mark.get("boot_id") or "" if mark.get("phase") == "reboot" and not params["recover"] else ""
     if params["boot_id"]:
-        return _k3s.node_gate(state, params["boot_id"], old_boot, params["containers"], daemons)
+        return node_gate(state, params["boot_id"], old_boot, params["containers"], daemons)
     if old_boot and state["boot_id"] == old_boot:
         remedy = "finish it: ansible-playbook homelab.patching.recover"
-        return [_k3s.problem("the node was to be rebooted, and still runs in the boot from before", remedy)]
+        return [problem("the node was to be rebooted, and still runs in the boot from before", remedy)]
     return []
 
 
-def _api_problems(api: _kubectl.Api, state: dict) -> list:
+def _api_problems(api: kubectl.Api, state: dict) -> list:
     if any(api.ready_at(state["addresses"]).values()):
         return []
     remedy = "on the node: k3s kubectl get --raw '/readyz?verbose'; journalctl -u k3s"
-    return [_k3s.problem("the node's own API server is not ready", remedy)]
+    return [problem("the node's own API server is not ready", remedy)]
 
 
-def forgotten(api: _kubectl.Api, params: dict, check_mode: bool) -> dict:
+def forgotten(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     """Delete a node that went while a run worked on it, and will not come back."""
     name = params["node"]
     nodes = {node["metadata"]["name"]: node for node in api.every("nodes").get("Node", [])}
     if name not in nodes:
         return {"changed": False, "node": name}
-    state = _k3s.node_state(nodes[name])
+    state = node_state(nodes[name])
     if state["ready"]:
         raise Stop("refused", f"node {name} is Ready.", "Run homelab.patching.recover without patching_forget.")
     if not state["mark"]:
@@ -405,10 +407,10 @@ def main() -> None:
     action = _STATES[module.params["state"]]
     try:
         _require_claim(module.params["run"])
-        binary = _k3s_local.server()
+        binary = local.server()
         if not binary:
             raise Stop("refused", "this host is no server of a K3s cluster.", "Delegate it to a server.")
-        result = action(_kubectl.Api(binary, _SLICE_SECONDS), module.params, module.check_mode)
+        result = action(kubectl.Api(binary, _SLICE_SECONDS), module.params, module.check_mode)
     except PatchingError as exc:
         module.fail_json(msg=str(exc), kind=_kind(exc))
     module.exit_json(**result, seconds=round(time.monotonic() - begun, 1))

@@ -130,8 +130,10 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ..module_utils import _claims, _unattended, _unattended_host
-from ..module_utils._errors import PatchingError
+from ..module_utils.core.problem import PatchingError
+from ..module_utils.daily import conf, machine, verdict
+from ..module_utils.daily.program import PROGRAM, Program
+from ..module_utils.host import claim_file
 
 try:
     import apt_pkg
@@ -156,10 +158,10 @@ def _nothing() -> dict:
 
 
 def _timers(units: dict) -> dict:
-    claim = _claims.read()
+    claim = claim_file.read()
     held = None
     if claim and claim.get("expires", 0) > time.time():
-        held = {"run": claim.get("run"), "until": _unattended_host.iso(claim["expires"])}
+        held = {"run": claim.get("run"), "until": machine.iso(claim["expires"])}
     timers = {name.removesuffix(".timer"): units[name] for name in units if name.endswith(".timer")}
     return {**timers, "held": held}
 
@@ -167,8 +169,8 @@ def _timers(units: dict) -> dict:
 def _stalled_by_host() -> list:
     """What stops every daily run, whatever its configuration."""
     problems = []
-    complaint = _unattended_host.check()
-    if _unattended_host.dpkg_journal():
+    complaint = machine.check()
+    if machine.dpkg_journal():
         message = "dpkg was interrupted in the middle of a package, so the daily script ends without a word"
         problems.append(_problem("dpkg", message, "on the host: dpkg --configure -a"))
     elif complaint:
@@ -179,7 +181,7 @@ def _stalled_by_host() -> list:
                 "on the host: apt-get --fix-broken install",
             )
         )
-    holder = _unattended_host.lock_holder()
+    holder = machine.lock_holder()
     if holder and holder["seconds"] > _HOUR:
         who = f"{holder['command']} (pid {holder['pid']})"
         message = f"{who} has had dpkg's lock for up to {holder['seconds'] / _HOUR:.0f} hours"
@@ -217,7 +219,7 @@ def _warnings(policy: dict) -> list:
     if run and run["result"] != "ok" and not policy["stalled"]:
         message = f"the run of {run['began']} did not do all: {run['said'] or 'it came to no end'}"
         problems.append(_problem(run["result"], message, "on the host: unattended-upgrade -v"))
-    unfinished = _unattended_host.unfinished_packages()
+    unfinished = machine.unfinished_packages()
     if unfinished and not policy["stalled"]:
         message = f"dpkg has not finished {', '.join(unfinished)}"
         problems.append(_problem("dpkg", message, "on the host: dpkg --configure -a"))
@@ -227,7 +229,7 @@ def _warnings(policy: dict) -> list:
 def inform(max_age: int) -> dict:
     """The policy of this host; see RETURN."""
     policy = _nothing()
-    policy["installed"] = _unattended_host.version()
+    policy["installed"] = machine.version()
     if policy["installed"] is None:
         policy["stalled"].append(
             _problem(
@@ -237,36 +239,34 @@ def inform(max_age: int) -> dict:
             )
         )
         return policy
-    units = _unattended_host.units()
+    units = machine.units()
     policy["timers"] = _timers(units)
-    options = _unattended.parse_dump(_unattended_host.dump())
-    settings = _unattended_host.settings()
+    options = conf.parse_dump(machine.dump())
+    settings = machine.settings()
     trees = ("unattended-upgrade::", "apt::periodic::")
     policy["options"] = {name: value for name, value in options.items() if name.lower().startswith(trees)}
     policy["reboot_policy"] = {
-        "automatic": _unattended.is_true(_unattended.option(options, "Unattended-Upgrade::Automatic-Reboot"), False),
-        "with_users": _unattended.is_true(
-            _unattended.option(options, "Unattended-Upgrade::Automatic-Reboot-WithUsers"), True
-        ),
-        "time": _unattended.option(options, "Unattended-Upgrade::Automatic-Reboot-Time", "now"),
+        "automatic": conf.is_true(conf.option(options, "Unattended-Upgrade::Automatic-Reboot"), False),
+        "with_users": conf.is_true(conf.option(options, "Unattended-Upgrade::Automatic-Reboot-WithUsers"), True),
+        "time": conf.option(options, "Unattended-Upgrade::Automatic-Reboot-Time", "now"),
     }
-    policy["overridden"] = _unattended.overridden(settings)
-    off = _unattended.disabled(options, settings) + _unattended.unit_problems(units)
+    policy["overridden"] = conf.overridden(settings)
+    off = verdict.disabled(options, settings) + verdict.unit_problems(units)
     policy["enabled"] = not off
     policy["stalled"] += off + _stalled_by_host()
 
-    policy["last_run"] = _unattended.last_run(_unattended_host.log(options))
-    succeeded = _unattended_host.last_success(policy["last_run"])
-    policy["last_success"] = _unattended_host.iso(succeeded) if succeeded else None
-    policy["stalled"] += _unattended.stale(
+    policy["last_run"] = verdict.last_run(machine.log(options))
+    succeeded = machine.last_success(policy["last_run"])
+    policy["last_success"] = machine.iso(succeeded) if succeeded else None
+    policy["stalled"] += verdict.stale(
         None if succeeded is None else time.time() - succeeded,
-        _unattended_host.chance(_unattended.OWN_FILE),
-        _unattended_host.powered(),
+        machine.chance(conf.OWN_FILE),
+        machine.powered(),
         max_age * 24 * _HOUR,
         policy["last_run"],
     )
     try:
-        program = _unattended_host.Program(apt_pkg)
+        program = Program(apt_pkg)
         policy["stalled"] += _stopped(program.stop_reasons())
         patterns = program.origins()
         archives = program.archives(patterns, settings)
@@ -276,7 +276,7 @@ def inform(max_age: int) -> dict:
         ]
         policy["security_archives"] = _security_archives(archives, *program.distro())
         distro = program.distro()[0]
-        policy["uncovered"] = _unattended.uncovered(policy["security_archives"], settings, patterns, distro)
+        policy["uncovered"] = verdict.uncovered(policy["security_archives"], settings, patterns, distro)
         if not archives:
             message = "the host has no package lists, so nothing is known to it"
             policy["uncovered"] = [_problem("no lists", message, "on the host: apt-get update")]
@@ -298,7 +298,7 @@ def main() -> None:
         module.fail_json(msg="apt-get is not on this host. Only Debian and Ubuntu hosts have these daily updates.")
     if os.geteuid() != 0:
         module.fail_json(msg="Only root may ask for the daily updates of this host. Set become: true")
-    if apt_pkg is None and _unattended_host.PROGRAM.exists():
+    if apt_pkg is None and PROGRAM.exists():
         interpreter = None if has_respawned() else probe_interpreters_for_module(["/usr/bin/python3"], "apt_pkg")
         if interpreter is None:
             module.fail_json(msg="python3-apt is missing on this host. On the host: apt-get install python3-apt")

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from ansible_collections.homelab.patching.plugins.action import keep_report
-from ansible_collections.homelab.patching.plugins.module_utils import _textfile
-from ansible_collections.homelab.patching.plugins.plugin_utils import _page
+from ansible_collections.homelab.patching.plugins.module_utils.report import metrics
+from ansible_collections.homelab.patching.plugins.plugin_utils import pages
 
 from tests import reports
 from tests.page.browser import NoBrowser, chromium
@@ -31,9 +31,9 @@ def keep(folder: Path, report: dict) -> dict:
         (folder / f"20260101T0300{number:02}Z-0000.json").write_text(text)
     taken = {}
     for name, make in (
-        ("page.html", lambda: _page.page(report)),
-        ("index.html", lambda: _page.index(keep_report._last(folder))),
-        ("patching.prom", lambda: _textfile.metrics(report, 0.0, 0.0)),
+        ("page.html", lambda: pages.page(report)),
+        ("index.html", lambda: pages.index(keep_report._last(folder))),
+        ("patching.prom", lambda: metrics.metrics(report, 0.0, 0.0)),
     ):
         begun = time.monotonic()
         (folder / name).write_text(make())

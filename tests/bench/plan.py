@@ -3,7 +3,9 @@
 import time
 from datetime import datetime, timezone
 
-from ansible_collections.homelab.patching.plugins.module_utils import _plan
+from ansible_collections.homelab.patching.plugins.module_utils.report import text
+from ansible_collections.homelab.patching.plugins.module_utils.run import plan
+from ansible_collections.homelab.patching.plugins.module_utils.run.assessment import assessment as assessed
 
 SIZES = (1_000, 10_000)
 OWNER = {"who": "bench@here", "pid": 1, "started": "1", "boot_id": "the control node"}
@@ -39,7 +41,7 @@ def assessment(number: int) -> dict:
         **{"k3s_kured": "refuse", "k3s_api_outage": "announce", "k3s_foreign_nodes": "refuse"},
         **{"rebuild_image_days": 365, "rebuild_support_days": 90},
     }
-    return _plan.assessment(policy, {"node": f"pve{number // 4 % 8}"}, {}, {"host": host})
+    return assessed(policy, {"node": f"pve{number // 4 % 8}"}, {}, {"host": host})
 
 
 def main() -> None:
@@ -47,9 +49,9 @@ def main() -> None:
     for size in SIZES:
         known = {f"host{number:05}": assessment(number) for number in range(size)}
         begun = time.monotonic()
-        made = _plan.make_plan("run", OWNER, known, set(), NOW)
+        made = plan.make_plan("run", OWNER, known, set(), NOW)
         planned = time.monotonic() - begun
-        shown = len(_plan.lines(made))
+        shown = len(text.plan_lines(made))
         total = time.monotonic() - begun
         print(
             f"{size:>6} hosts in {len(made['waves'])} waves: {total:5.2f} s, {planned:.2f} s without its {shown} lines"

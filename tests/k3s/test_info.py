@@ -2,7 +2,9 @@
 
 import json
 
-from ansible_collections.homelab.patching.plugins.module_utils import _k3s
+from ansible_collections.homelab.patching.plugins.module_utils.k3s import gate
+from ansible_collections.homelab.patching.plugins.module_utils.k3s.settle import settled
+from ansible_collections.homelab.patching.plugins.module_utils.k3s.topology import topology
 
 
 def info(box, *parts):
@@ -15,7 +17,7 @@ def test_the_hosts_and_the_api_agree_on_a_topology(cluster):
         **dict.fromkeys(("host-ks1", "host-ks2", "host-ks3"), "etcd"),
         **dict.fromkeys(("host-ka1", "host-ka2"), None),
     }
-    found = _k3s.topology(hosts, {"host-ks2": info(cluster["ks2"], "health")["cluster"]})
+    found = topology(hosts, {"host-ks2": info(cluster["ks2"], "health")["cluster"]})
     (only,) = found["clusters"].values()
     assert only["nodes"] == {f"host-{name}": name for name in cluster}
     assert only["order"] == ["host-ka1", "host-ka2", "host-ks1", "host-ks3", "host-ks2"]
@@ -26,7 +28,7 @@ def test_the_members_of_etcd_are_asked_now(cluster):
     told = info(cluster["ks2"], "health")["cluster"]
     assert sorted(member["node"] for member in told["etcd"]) == ["ks1", "ks2", "ks3"]
     assert all(member["healthy"] and not member["learner"] for member in told["etcd"])
-    assert _k3s.quorum(told["etcd"], "ks1") == {"outage": False, "problems": []}
+    assert gate.quorum(told["etcd"], "ks1") == {"outage": False, "problems": []}
     assert told["unready"] == ""
     assert (told["kured"], told["plans"], told["longhorn"]) == (None, [], None)
 
@@ -34,13 +36,13 @@ def test_the_members_of_etcd_are_asked_now(cluster):
 def test_an_old_gateway_is_asked_on_its_own_port(cluster):
     """Older releases of K3s have it on 2379; where 2382 answers not, that is asked."""
     code = """
-from ansible_collections.homelab.patching.plugins.module_utils import _etcd
-print(len(_etcd.listed(("https://127.0.0.1:1", "https://127.0.0.1:2382"))))
-_etcd.listed(("https://127.0.0.1:1",))
+from ansible_collections.homelab.patching.plugins.module_utils.k3s import etcd
+print(len(etcd.listed(("https://127.0.0.1:1", "https://127.0.0.1:2382"))))
+etcd.listed(("https://127.0.0.1:1",))
 """
     done = cluster["ks1"].run("python", "-c", code)
     assert done.stdout == "3\n"
-    assert "_etcd.Unknown: etcd does not list its members" in done.stderr
+    assert "etcd.Unknown: etcd does not list its members" in done.stderr
 
 
 def test_what_a_drain_will_meet(cluster, deploy, budget):
@@ -76,7 +78,7 @@ def test_workloads_before_and_after_somebody_breaks_one(cluster, deploy):
     cluster["ks1"].kubectl("patch", "deployment", "web", "-p", json.dumps(NOWHERE))
     cluster["ks1"].kubectl("delete", "pods", "-l", "app=web", "--grace-period=0", "--force")
     after = info(cluster["ks1"], "workloads")["cluster"]["workloads"]
-    (problem,) = _k3s.settled(before, after, [])
+    (problem,) = settled(before, after, [])
     assert problem["message"] == "deployment default/web has 0 ready, and had 2"
 
 

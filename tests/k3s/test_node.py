@@ -122,13 +122,13 @@ def test_the_hold_annotation_keeps_the_cordon(cluster, call):
 
 
 def test_a_node_that_changed_since_it_was_read_is_not_touched(cluster, call):
-    api = "import sys; from ansible_collections.homelab.patching.plugins.module_utils import _kubectl as k\n"
+    api = "import sys; from ansible_collections.homelab.patching.plugins.module_utils.k3s import kubectl as k\n"
     apply = f"k.Api({cluster['ks1'].binary!r}).apply_node('ka1', {{'homelab-patching/run': 'x'}}, True, sys.argv[1])"
     old = cluster["ks1"].get("node", "ka1")["metadata"]["resourceVersion"]
     cluster["ks1"].kubectl("annotate", "node", "ka1", "somebody=else")
     done = cluster["ks1"].run("python", "-c", api + apply, old)
     cluster["ks1"].kubectl("annotate", "node", "ka1", "somebody-")
-    assert "_kubectl.Conflict" in done.stderr
+    assert "kubectl.Conflict" in done.stderr
     assert (cordoned(cluster), marks(cluster)) == (False, {})
 
 

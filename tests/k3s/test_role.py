@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.homelab.patching.plugins.module_utils import _k3s
+from ansible_collections.homelab.patching.plugins.module_utils.k3s.topology import topology
 
 from tests.k3s import boxes
 from tests.k3s.boxes import CHECKOUT
@@ -33,7 +33,7 @@ def play(claimed, tmp_path):
     inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
     local = {name: box.module("k3s_info", gather=["local"])["local"] for name, box in claimed.items()}
     health = claimed["ks1"].module("k3s_info", gather=["health", "workloads"])["cluster"]
-    found = _k3s.topology({f"host-{name}": told for name, told in local.items()}, {"host-ks1": health})
+    found = topology({f"host-{name}": told for name, told in local.items()}, {"host-ks1": health})
     (cluster,) = found["clusters"].values()
 
     def play(entry, cluster=cluster, target="host-ka1", **variables):

@@ -3,7 +3,7 @@
 from datetime import timezone
 
 import pytest
-from ansible_collections.homelab.patching.plugins.plugin_utils import _page
+from ansible_collections.homelab.patching.plugins.plugin_utils import pages
 
 from tests.page.browser import NoBrowser, chromium
 
@@ -24,7 +24,7 @@ def show(browser, tmp_path):
 
     def shown(report, width=1100, text=None, **options):
         path = tmp_path / f"{report['run'] if report else 'index'}.html"
-        path.write_text(_page.page(report, timezone.utc) if report else text)
+        path.write_text(pages.page(report, timezone.utc) if report else text)
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: said.append(message.text))

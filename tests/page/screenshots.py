@@ -5,7 +5,7 @@ import tempfile
 from datetime import timezone
 from pathlib import Path
 
-from ansible_collections.homelab.patching.plugins.plugin_utils import _page
+from ansible_collections.homelab.patching.plugins.plugin_utils import pages
 
 from tests import reports
 from tests.page.browser import NoBrowser, chromium
@@ -25,7 +25,7 @@ def main() -> None:
     with chromium() as browser, tempfile.TemporaryDirectory() as beside:
         for name, made, width, height, colours in PICTURES:
             shown = Path(beside) / f"{name}.html"
-            shown.write_text(_page.page(made(), timezone.utc), encoding="utf-8")
+            shown.write_text(pages.page(made(), timezone.utc), encoding="utf-8")
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=colours)
             page.goto(shown.as_uri())
             path = folder / f"{name}.png"

@@ -4,7 +4,7 @@ The fixture `show` fails a test whose page says something on the console or asks
 """
 
 import pytest
-from ansible_collections.homelab.patching.plugins.plugin_utils import _page
+from ansible_collections.homelab.patching.plugins.plugin_utils import pages
 
 from tests import reports
 
@@ -89,7 +89,7 @@ def test_a_name_with_html_in_it_stays_text(show):
 
 
 def test_even_a_script_that_got_into_the_page_would_not_run(browser, tmp_path):
-    text = _page.page(reports.good()).replace("<main>", "<main><script>document.title = 'owned'</script>")
+    text = pages.page(reports.good()).replace("<main>", "<main><script>document.title = 'owned'</script>")
     (tmp_path / "page.html").write_text(text)
     page = browser.new_page()
     page.goto((tmp_path / "page.html").as_uri())
@@ -130,11 +130,11 @@ def test_on_paper_it_is_black_on_white_with_its_bars(show):
 
 def test_the_index_leads_to_the_pages(show):
     made = [
-        _page.entry(reports.RUN, reports.good(), True),
-        _page.unreadable("20260801T030000Z-0001", "it ends in the middle"),
+        pages.entry(reports.RUN, reports.good(), True),
+        pages.unreadable("20260801T030000Z-0001", "it ends in the middle"),
     ]
     page = show(reports.good())
-    index = show(None, PHONE, text=_page.index(made))
+    index = show(None, PHONE, text=pages.index(made))
     assert not overflows(index)
     index.get_by_role("link").first.click()
     assert index.title() == page.title()

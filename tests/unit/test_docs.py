@@ -10,7 +10,8 @@ import yaml
 from ansible.cli.adhoc import AdHocCLI
 from ansible.cli.inventory import InventoryCLI
 from ansible.cli.playbook import PlaybookCLI
-from ansible_collections.homelab.patching.plugins.module_utils import _policy, _textfile
+from ansible_collections.homelab.patching.plugins.module_utils.report import metrics
+from ansible_collections.homelab.patching.plugins.module_utils.run import policy
 
 from tests import reports
 
@@ -23,12 +24,12 @@ DEFAULTS = {
     for name in yaml.safe_load(path.read_text())
     if not name.startswith("__")
 }
-KNOWN = _policy.NAMES | DEFAULTS
+KNOWN = policy.NAMES | DEFAULTS
 # Names that are no variables: of roles, of modules, and of metrics.
 OTHERS = {
     *(path.name for path in CHECKOUT.glob("roles/*")),
     *(path.stem for path in CHECKOUT.glob("plugins/modules/*.py")),
-    *re.findall(r"^# TYPE (\S+)", _textfile.metrics(reports.stopped(), 0.0, 0.0), re.MULTILINE),
+    *re.findall(r"^# TYPE (\S+)", metrics.metrics(reports.stopped(), 0.0, 0.0), re.MULTILINE),
 }
 
 

@@ -6,13 +6,27 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.homelab.patching.plugins.module_utils import _policy
+from ansible_collections.homelab.patching.plugins.module_utils.run.policy import NAMES
 from jinja2 import ChainableUndefined
 from jinja2.nativetypes import NativeEnvironment
 
 CHECKOUT = Path(__file__).parents[2]
-UTILS = sorted((CHECKOUT / "plugins" / "module_utils").glob("_*.py"))
-ADAPTERS = sorted(path for path in (CHECKOUT / "plugins").glob("*/*.py") if path.parent.name != "module_utils")
+PACKAGES = CHECKOUT / "plugins" / "module_utils"
+UTILS = sorted(path for path in PACKAGES.glob("*/*.py") if path.name != "__init__.py")
+ADAPTERS = sorted(path for path in (CHECKOUT / "plugins").glob("*/*.py") if path.parent != PACKAGES)
+# What a package may import besides itself: only what is below it.
+BELOW: dict = {
+    "core": (),
+    "host": ("core",),
+    "k3s": ("core", "host"),
+    "run": ("core", "host", "k3s"),
+    "report": ("core", "host", "k3s", "run"),
+    "daily": ("core", "host"),
+    "pve": ("core",),
+}
+# What a module imports travels to the VM with it.
+ON_THE_VM = {"core", "host", "k3s", "daily"}
+MOST_LINES = 450
 ROLES = sorted(path.parent.name for path in (CHECKOUT / "roles").glob("*/meta"))
 POLICY = CHECKOUT / "inventory" / "group_vars" / "all" / "patching.yml"
 # What a pure module needs of Python: data and text, nothing that reads, writes, waits or asks.
@@ -24,45 +38,78 @@ HARMLESS = {
 CLOCK_AND_FILES = {"now", "utcnow", "today", "open", "read_text", "write_text"}
 
 
+def name_of(path):
+    """A module of ours, such as `host.apt`; a plugin, such as `filter.plan`."""
+    return f"{path.parent.name}.{path.stem}"
+
+
 def is_pure(path):
     """Does the module's own first line say that it is?"""
     return ast.get_docstring(ast.parse(path.read_text())).splitlines()[0].endswith(" Pure.")
 
 
-PURE = [path for path in UTILS if is_pure(path)] + [path for path in UTILS if path.stem == "_errors"]
+PURE = [path for path in UTILS if is_pure(path)]
 
 
 def imports(path):
-    """Modules that a file imports; the collection's own as `.name`."""
-    found = set()
+    """What a file imports: the modules of ours as `name_of` calls them, others by their names."""
+    ours, others = set(), set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            others |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            others.add(node.module)
         elif isinstance(node, ast.ImportFrom):
-            start = "." if node.level else ""
-            found |= {f"{start}{node.module}"} if node.module else {f".{alias.name}" for alias in node.names}
-    return found
+            # `..host.apt` of a package, `..module_utils.host.apt` of a plugin, `.apt` of its neighbour.
+            parts = (node.module or "").removeprefix("module_utils").strip(".").split(".")
+            parts = [part for part in ([path.parent.name] if node.level == 1 else []) + parts if part]
+            ours |= {".".join(parts)} if len(parts) > 1 else {".".join([*parts, alias.name]) for alias in node.names}
+    return ours, others
+
+
+def test_everything_is_in_a_package():
+    assert sorted(path.name for path in PACKAGES.glob("*.py")) == ["__init__.py"]
+    assert sorted(path.parent.name for path in PACKAGES.glob("*/__init__.py")) == sorted(BELOW)
+    assert [path for path in PACKAGES.rglob("__init__.py") if path.read_text()] == []
+    assert [name_of(path) for path in UTILS if path.stem.startswith("_")] == []
+
+
+@pytest.mark.parametrize("path", UTILS, ids=name_of)
+def test_no_file_is_about_too_much(path):
+    assert len(path.read_text().splitlines()) <= MOST_LINES, "split it by subject"
+
+
+@pytest.mark.parametrize("path", UTILS, ids=name_of)
+def test_imports_go_only_downwards(path):
+    package = path.parent.name
+    assert [name for name in sorted(imports(path)[0]) if name.split(".")[0] not in (package, *BELOW[package])] == []
+
+
+@pytest.mark.parametrize("path", sorted((CHECKOUT / "plugins" / "modules").glob("*.py")), ids=lambda path: path.stem)
+def test_a_module_takes_nothing_of_the_control_node_along(path):
+    assert {name.split(".")[0] for name in imports(path)[0]} - ON_THE_VM == set()
 
 
 def test_the_modules_that_decide_are_pure():
-    assert {"_plan", "_address", "_apt", "_k3s"} <= {path.stem for path in PURE}
+    assert {"run.plan", "run.waves", "pve.addresses", "host.apt", "k3s.gate"} <= {name_of(path) for path in PURE}
 
 
-@pytest.mark.parametrize("path", PURE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PURE, ids=name_of)
 def test_a_pure_module_asks_nothing(path):
-    allowed = HARMLESS | {f".{pure.stem}" for pure in PURE}
-    assert {name for name in imports(path) if name not in allowed and name.split(".")[0] not in allowed} == set()
+    ours, others = imports(path)
+    assert ours - {name_of(pure) for pure in PURE} == set()
+    assert {name for name in others if name not in HARMLESS and name.split(".")[0] not in HARMLESS} == set()
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     assert {getattr(call, "attr", getattr(call, "id", None)) for call in calls} & CLOCK_AND_FILES == set()
 
 
-@pytest.mark.parametrize("path", UTILS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", UTILS, ids=name_of)
 def test_only_adapters_know_ansible(path):
-    assert [name for name in imports(path) if name.startswith("ansible")] == []
+    assert [name for name in imports(path)[1] if name.startswith("ansible")] == []
     assert "exit_json" not in path.read_text() and "fail_json" not in path.read_text()
 
 
-@pytest.mark.parametrize("path", UTILS + ADAPTERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", UTILS + ADAPTERS, ids=name_of)
 def test_what_ships_has_its_licence_header(path):
     head = "\n".join(path.read_text().splitlines()[:5])
     assert "GNU General Public License v3.0+" in head
@@ -92,14 +139,14 @@ def test_the_example_policy_names_each_variable_once_and_only_real_ones():
     assert yaml.safe_load(POLICY.read_text())
     named = re.findall(r"^(?:# ?)?(patching_\w+):", POLICY.read_text(), re.MULTILINE)
     assert [name for name in sorted(set(named)) if named.count(name) > 1] == []
-    assert set(named) - set(_policy.NAMES) == set()
+    assert set(named) - set(NAMES) == set()
 
 
 def test_every_variable_of_the_policy_is_documented():
     """In the policy file; or, what belongs on one command line and not into a file, in the README or a page."""
     pages = [POLICY, CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md"), *CHECKOUT.glob("roles/*/README.md")]
     text = "\n".join(page.read_text() for page in pages)
-    assert [name for name in sorted(_policy.NAMES) if not re.search(rf"\b{name}\b", text)] == []
+    assert [name for name in sorted(NAMES) if not re.search(rf"\b{name}\b", text)] == []
 
 
 def test_every_package_of_the_control_node_is_pinned_by_its_hashes():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleParserError
-from ansible_collections.homelab.patching.plugins.module_utils import _pve
+from ansible_collections.homelab.patching.plugins.module_utils.pve import client
 
 STATIC = {"net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "ipconfig0": "ip=192.0.2.5/24"}
 DYNAMIC = {"net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0", "ipconfig0": "ip=dhcp", "agent": "1"}
@@ -182,7 +182,7 @@ def test_hung_agents_together_delay_by_one_deadline(parse, pve, options):
 
 @pytest.mark.fakepve(time_scale=0.4)
 def test_hung_agents_beyond_all_threads_cost_no_more(parse, pve, options, monkeypatch):
-    monkeypatch.setattr(_pve, "MOST_THREADS", 4)
+    monkeypatch.setattr(client, "MOST_THREADS", 4)
     add(pve, 100, 12, DYNAMIC)
     for vm in pve.vms:
         vm.agent_hangs = True

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleParserError
 from ansible.inventory.data import InventoryData
-from ansible_collections.homelab.patching.plugins.module_utils import _pve
-from ansible_collections.homelab.patching.plugins.module_utils._pve import colons
+from ansible_collections.homelab.patching.plugins.module_utils.pve import client
+from ansible_collections.homelab.patching.plugins.module_utils.pve.tls import colons
 
 from .conftest import CHECKOUT, TOKEN, serve
 
@@ -357,7 +357,7 @@ def test_a_mistake_is_named_with_what_to_write_instead(parse, options, wrong, to
 
 
 def test_a_missing_package_is_named_and_ends_no_process(parse, options, monkeypatch):
-    monkeypatch.setattr(_pve, "MISSING", "No module named 'proxmoxer'")
+    monkeypatch.setattr(client, "MISSING", "No module named 'proxmoxer'")
     message = refused(parse, options)
     assert "No module named 'proxmoxer'" in message
     assert "pip install proxmoxer urllib3" in message
@@ -392,7 +392,7 @@ def test_a_success_leaves_none_but_keeps_that_of_another_source(parse, pve, opti
 def test_whatever_ends_the_plugin_the_variable_is_there(parse, options, monkeypatch):
     data = InventoryData()
     monkeypatch.setattr(
-        "ansible_collections.homelab.patching.plugins.module_utils._pve.Client.listing", lambda _self: 1 / 0
+        "ansible_collections.homelab.patching.plugins.module_utils.pve.client.Client.listing", lambda _self: 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
         parse(options, data=data)

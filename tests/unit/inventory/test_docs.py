@@ -7,7 +7,8 @@ import re
 import pytest
 import yaml
 from ansible_collections.homelab.patching.plugins.inventory import proxmox
-from ansible_collections.homelab.patching.plugins.module_utils import _address, _guests, _pve
+from ansible_collections.homelab.patching.plugins.module_utils.pve import addresses, guests
+from ansible_collections.homelab.patching.plugins.module_utils.pve.settings import Settings, parse_settings
 
 from .conftest import CHECKOUT, TOKEN
 
@@ -30,19 +31,19 @@ def test_an_example_is_understood(example, tmp_path):
     assert set(example) <= set(OPTIONS) | INHERITED
     (tmp_path / "ca.pem").touch()
     given = {**example, "token_secret": TOKEN["token_secret"]}  # a template there, or from the environment
-    settings = _pve.parse_settings({**given, "ca_path": str(tmp_path / "ca.pem") if "ca_path" in given else None})
+    settings = parse_settings({**given, "ca_path": str(tmp_path / "ca.pem") if "ca_path" in given else None})
     assert all(endpoint.startswith("https://pve") for endpoint in settings.endpoints)
-    _guests.parse_selection(example.get("include"), example.get("exclude"))
-    _address.parse_policy(example.get("address") or {})
+    guests.parse_selection(example.get("include"), example.get("exclude"))
+    addresses.parse_policy(example.get("address") or {})
 
 
 def test_the_defaults_that_are_documented_are_those_that_hold():
-    settings = _pve.Settings(("https://pve1.lan:8006",))
+    settings = Settings(("https://pve1.lan:8006",))
     for name in ("api_timeout", "agent_timeout", "concurrency", "retries"):
         assert OPTIONS[name]["default"] == getattr(settings, name), name
-    assert tuple(OPTIONS["address"]["suboptions"]["order"]["default"]) == _address.SOURCES
-    assert tuple(OPTIONS["address"]["suboptions"]["family"]["choices"]) == _address.FAMILIES
-    assert set(OPTIONS["include"]["suboptions"]) == set(OPTIONS["exclude"]["suboptions"]) == set(_guests.RULES)
+    assert tuple(OPTIONS["address"]["suboptions"]["order"]["default"]) == addresses.SOURCES
+    assert tuple(OPTIONS["address"]["suboptions"]["family"]["choices"]) == addresses.FAMILIES
+    assert set(OPTIONS["include"]["suboptions"]) == set(OPTIONS["exclude"]["suboptions"]) == set(guests.RULES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible.errors import AnsibleParserError
-from ansible_collections.homelab.patching.plugins.module_utils import _pve
+from ansible_collections.homelab.patching.plugins.module_utils.pve import dns
 
 NET = {"net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0"}
 AGENT = {**NET, "ipconfig0": "ip=dhcp", "agent": "enabled=1,fstrim_cloned_disks=1,type=virtio"}
@@ -298,7 +298,7 @@ def test_the_name_is_used_if_the_dns_knows_it_and_no_wildcard_does(parse, pve, o
 
     for vmid, name in enumerate(("real", "wild1", "wild2", "deep", "nobody", "a{{b}}"), 101):
         pve.add_vm(vmid, name, status="running", config={**NET, "searchdomain": "lab.test"} if name == "deep" else NET)
-    monkeypatch.setattr(_pve, "socket", SimpleNamespace(getaddrinfo=lookup, SOCK_STREAM=socket.SOCK_STREAM))
+    monkeypatch.setattr(dns, "socket", SimpleNamespace(getaddrinfo=lookup, SOCK_STREAM=socket.SOCK_STREAM))
     result = parse({**options, "address": {}})
     assert result.vars("real")["ansible_host"] == "real"
     assert result.vars("real")["proxmox_address_source"] == "name"

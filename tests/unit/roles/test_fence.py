@@ -4,8 +4,8 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from ansible_collections.homelab.patching.plugins.module_utils import _claims, _host
-from ansible_collections.homelab.patching.plugins.module_utils._errors import PatchingError
+from ansible_collections.homelab.patching.plugins.module_utils.core.problem import PatchingError
+from ansible_collections.homelab.patching.plugins.module_utils.host import claim_file, system
 
 FENCE = Path(__file__).parents[3] / "roles" / "patch_reboot" / "files" / "fenced_reboot.py"
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -46,23 +46,23 @@ def test_a_node_does_not_go_without_a_gate_of_the_last_minute(fence, tmp_path, g
 @pytest.fixture
 def claimed(tmp_path, monkeypatch):
     """A host that run `mine` has claimed."""
-    monkeypatch.setattr(_host, "STATE", tmp_path)
-    monkeypatch.setattr(_claims, "CLAIM", tmp_path / "claim.json")
-    monkeypatch.setattr(_claims, "_HOLD", tmp_path / "hold-until")
-    monkeypatch.setattr(_claims, "_drop_in", lambda service: tmp_path / f"{service}.d" / "drop-in.conf")
-    monkeypatch.setattr(_host, "run", lambda *words, **more: None)
-    _claims.claim("mine", {}, 3600, [], {})
+    monkeypatch.setattr(system, "STATE", tmp_path)
+    monkeypatch.setattr(claim_file, "CLAIM", tmp_path / "claim.json")
+    monkeypatch.setattr(claim_file, "_HOLD", tmp_path / "hold-until")
+    monkeypatch.setattr(claim_file, "_drop_in", lambda service: tmp_path / f"{service}.d" / "drop-in.conf")
+    monkeypatch.setattr(system, "run", lambda *words, **more: None)
+    claim_file.claim("mine", {}, 3600, [], {})
 
 
 def test_a_gate_is_kept_when_the_claim_is_renewed_again(claimed):
-    _claims.renew("mine", 3600, 1234.5)
-    _claims.renew("mine", 3600)
-    assert _claims.read()["gate"] == 1234.5
+    claim_file.renew("mine", 3600, 1234.5)
+    claim_file.renew("mine", 3600)
+    assert claim_file.read()["gate"] == 1234.5
 
 
 def test_the_gate_of_another_run_means_nothing(claimed):
-    _claims.renew("mine", 3600, 1234.5)
-    _claims.claim("other", {}, 3600, ["mine"], {})
-    assert "gate" not in _claims.read()
+    claim_file.renew("mine", 3600, 1234.5)
+    claim_file.claim("other", {}, 3600, ["mine"], {})
+    assert "gate" not in claim_file.read()
     with pytest.raises(PatchingError):
-        _claims.renew("mine", 3600, 1300.0)
+        claim_file.renew("mine", 3600, 1300.0)

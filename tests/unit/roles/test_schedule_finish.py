@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.homelab.patching.plugins.plugin_utils import _page
+from ansible_collections.homelab.patching.plugins.plugin_utils import pages
 
 from tests import reports
 
@@ -85,15 +85,15 @@ def test_with_an_old_report_goes_its_page_and_its_line_in_the_index(finish, tmp_
     for name in RUNS:
         (tmp_path / name).write_text("{}")
         (tmp_path / name).with_suffix(".html").write_text("")
-    entries = [_page.entry(name.removesuffix(".json"), reports.good(), True) for name in RUNS[:0:-1]]
-    unreadable = _page.unreadable(RUNS[0].removesuffix(".json"), "it ends in the middle")
-    (tmp_path / "index.html").write_text(_page.index([*entries, unreadable]))
+    entries = [pages.entry(name.removesuffix(".json"), reports.good(), True) for name in RUNS[:0:-1]]
+    unreadable = pages.unreadable(RUNS[0].removesuffix(".json"), "it ends in the middle")
+    (tmp_path / "index.html").write_text(pages.index([*entries, unreadable]))
     finish.thin_out(tmp_path, 2)
     kept = [name.replace("json", ending) for name in RUNS[3:] for ending in ("html", "json")]
     assert sorted(path.name for path in tmp_path.iterdir()) == [*kept, "index.html"]
     index = (tmp_path / "index.html").read_text()
     assert re.findall(r'<a href="([^"]+)"', index) == [name.replace("json", "html") for name in RUNS[:2:-1]]
-    assert index == _page.index(entries[:2])
+    assert index == pages.index(entries[:2])
     finish.thin_out(tmp_path, 2)
     assert (tmp_path / "index.html").read_text() == index
 

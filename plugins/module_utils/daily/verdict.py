@@ -1,0 +1,189 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stops a host's daily updates, as its configuration, its units and their log tell. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from .conf import ORIGIN_LISTS, OWN_FILE, lost_elements, option, place, setting_of
+
+_LOG_LINE = re.compile(r"^(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>[A-Z]+) (?P<text>.*)$")
+# What unattended-upgrades logs last when it has come to its end; and when it has not.
+_ENDS = ("All upgrades installed", "No packages found that can be upgraded unattended")
+_INTERRUPTED = ("SIGTERM received", "SIGNAL received", "Upgrade was interrupted")
+
+
+def last_run(log: str) -> dict | None:
+    """The last run that unattended-upgrades' log knows of, or None.
+
+    :param log: text of unattended-upgrades.log.
+    :returns: ``began``, ``ended`` (its last line), ``result`` (``ok``, ``conffile``: all but packages at which dpkg
+        would ask, ``interrupted`` or ``failed``), ``said`` (the cause that it gave).
+    """
+    runs: list = []
+    for line in log.splitlines():
+        match = _LOG_LINE.match(line)
+        if not match:
+            continue
+        text = match["text"]
+        if text.startswith("Starting unattended upgrades script"):
+            runs.append({"began": match["time"], "ended": match["time"], "result": "failed", "said": ""})
+        elif text.startswith("Option --dry-run given") and runs:
+            # Somebody was only looking; what it says next was not done.
+            runs[-1]["result"] = "dry run"
+        if not runs or runs[-1]["result"] == "dry run":
+            continue
+        run = runs[-1]
+        run["ended"] = match["time"]
+        if text.startswith(_ENDS) and run["result"] != "conffile":
+            run["result"] = "ok"
+        elif text.startswith(_INTERRUPTED):
+            run.update(result="interrupted", said=text)
+        elif "has conffile prompt" in text:
+            run.update(result="conffile", said=text)
+        elif match["level"] in ("ERROR", "CRITICAL"):
+            run.update(result="failed", said=text)
+    return next((run for run in reversed(runs) if run["result"] != "dry run"), None)
+
+
+def _problem(cause: str, message: str, remedy: str) -> dict:
+    return {"cause": cause, "message": message, "remedy": remedy}
+
+
+def disabled(options: Mapping, settings: Sequence[Mapping], own_file: str = OWN_FILE) -> list:
+    """Which periodic options keep the daily run from doing anything, and where they are set."""
+    problems = []
+    for name, default in (
+        ("APT::Periodic::Enable", "1"),
+        ("APT::Periodic::Update-Package-Lists", "0"),
+        ("APT::Periodic::Unattended-Upgrade", "0"),
+    ):
+        value = option(options, name, default)
+        if value != "0":
+            continue
+        setting = setting_of(settings, name)
+        if setting is None:
+            message = f'{name} is not set, and apt\'s default for it is "0"'
+        else:
+            message = f'{name} is "0" by {place(setting)}'
+            loser = next((s for s in settings if s["op"] == "set" and s["key"] == name and s["value"] != "0"), None)
+            if loser:
+                message += f', which overrides "{loser["value"]}" in {place(loser)}'
+        remedy = f"remove it there, or set it in a later file; {own_file} is the policy's"
+        problems.append(_problem("disabled", message, remedy))
+    return problems
+
+
+def unit_problems(units: Mapping) -> list:
+    """Timers and services that will not start by themselves.
+
+    :param units: name -> ``load``, ``active``, ``enabled`` as systemctl shows them.
+    """
+    problems = []
+    for name, unit in sorted(units.items()):
+        if unit["load"] == "masked":
+            problems.append(_problem("masked", f"{name} is masked", f"on the host: systemctl unmask {name}"))
+        elif unit["load"] == "not-found":
+            problems.append(_problem("missing", f"there is no {name}", "on the host: apt-get install --reinstall apt"))
+        elif name.endswith(".timer") and unit["active"] not in ("active", "activating"):
+            problems.append(
+                _problem(
+                    "timer", f"{name} does not run ({unit['active']})", f"on the host: systemctl enable --now {name}"
+                )
+            )
+        elif name.endswith(".timer") and unit["enabled"] not in ("enabled", "static", "generated"):
+            problems.append(
+                _problem(
+                    "timer",
+                    f"{name} is {unit['enabled']}: it ends with the next boot",
+                    f"on the host: systemctl enable {name}",
+                )
+            )
+    return problems
+
+
+def uncovered(archives: Sequence[Mapping], settings: Sequence[Mapping], origins: Sequence[str], distro: str) -> list:
+    """Why the host would not take its own security updates; empty where it would.
+
+    :param archives: the host's own security archives, each with ``name`` and ``allowed``.
+    :param origins: the origins in force.
+    :param distro: for the message.
+    """
+    if not archives:
+        return [
+            _problem(
+                "no security archive",
+                f"none of the package sources is {distro}'s security archive",
+                "add it below /etc/apt/sources.list.d, then: apt-get update",
+            )
+        ]
+    missing = [archive["name"] for archive in archives if not archive["allowed"]]
+    if not missing:
+        return []
+    message = f"no allowed origin matches {', '.join(missing)}"
+    message += f"; in force: {', '.join(origins)}" if origins else "; none is in force"
+    lost = [loss for key in ORIGIN_LISTS for loss in lost_elements(settings, key)]
+    # The last ones are what a person meant to be in force; the earlier ones were mostly replaced on purpose.
+    if lost:
+        last = lost[-1]["file"]
+        told = [f'{place(loss)} "{loss["value"]}" is lost: {loss["why"]}' for loss in lost if loss["file"] == last]
+        message += "; " + "; ".join(told)
+    return [
+        _problem(
+            "origins",
+            message,
+            f"set it right there, or in a later file, and look: apt-config dump {ORIGIN_LISTS[0].partition('::')[0]}",
+        )
+    ]
+
+
+def stale(age: float | None, since: float, powered: float, limit: float, run: Mapping | None) -> list:
+    """No daily run has come to a good end for too long.
+
+    :param age: seconds since the last good end, None where there was none.
+    :param since: seconds for which the host could have had one.
+    :param powered: seconds for which it has been on; a missed run starts soon after boot.
+    :param limit: seconds.
+    :param run: from `last_run`.
+    """
+    if (since if age is None else age) <= limit or powered < 86400:
+        return []
+    days = limit / 86400
+    message = (
+        f"no daily run has ended well, for more than {days:.0f} days"
+        if age is None
+        else f"the last daily run that ended well was {age / 86400:.0f} days ago"
+    )
+    if run and run["result"] != "ok":
+        message += f"; the last one, at {run['began']}, {run['result']}: {run['said'] or 'it came to no end'}"
+    return [_problem("stale", message, "on the host: unattended-upgrade -v, and journalctl -u apt-daily-upgrade")]
+
+
+REASONS = {
+    "held": "held back by its mark (apt-mark showhold)",
+    "blacklisted": "blacklisted",
+    "whitelist": "not on the whitelist",
+    "conffile": "a modified configuration file may make dpkg ask",
+    "origin": "its origin is not allowed",
+    "untrusted": "its origin is not trusted",
+    "phased": "phased: not yet this host's turn",
+    "removal": "another package would have to be removed",
+    "dependency": "a package that it needs may not be changed",
+}
+
+
+def reason(problem: str) -> tuple[str, str]:
+    """What unattended-upgrades' own words mean.
+
+    :param problem: the result of its sanity check.
+    :returns: a key of `REASONS` and the text.
+    """
+    text = problem or REASONS["dependency"]
+    if "marked to be deleted" in text:
+        return "removal", text
+    if "trusted origin" in text:
+        return "untrusted", text
+    return "dependency", text

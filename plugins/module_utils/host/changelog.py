@@ -1,0 +1,92 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which CVEs an update fixes, and since when the fix is there, as the changelog of its package tells. Pure.
+
+It runs on the hosts (Python 3.10).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+
+# deb-changelog(5): `source (version) distributions; metadata`, and at its end ` -- maintainer <address>  date`.
+_HEAD = re.compile(r"(?P<source>[a-z0-9][a-z0-9+.-]*) \((?P<version>[^()\s]+)\)\s*(?P<suite>[^;\s]*)[^;]*;")
+_TRAILER = re.compile(r" -- .*<[^>]*>\s+(?P<date>\S.*)")
+_CVE = re.compile(r"\bCVE-(\d{4})-(\d{4,})\b", re.IGNORECASE)
+
+
+@dataclass
+class Entry:
+    """One entry: its version, the release it was made for, the CVEs that it names, its day (empty: unknown)."""
+
+    version: str
+    release: str
+    cves: set = field(default_factory=set)
+    day: str = ""
+
+
+def entries(text: str, source: str) -> Iterator[Entry]:
+    """The entries of a changelog, in its order: the newest first.
+
+    :param source: the name of the source package. Entries of another one end it, but for what a signed kernel is made
+        from: those of ``linux`` are in the changelog of ``linux-signed-amd64``.
+    """
+    entry = None
+    for line in text.splitlines():
+        head = _HEAD.match(line)
+        if head:
+            if not f"{source}-".startswith(f"{head['source']}-"):
+                break
+            # `bookworm-security` is for the release `bookworm`.
+            entry = Entry(head["version"], head["suite"].partition("-")[0])
+        elif entry:
+            entry.cves |= {f"CVE-{year}-{number}" for year, number in _CVE.findall(line)}
+            trailer = _TRAILER.match(line)
+            if trailer:
+                entry.day = _day(trailer["date"])
+                yield entry
+                entry = None
+
+
+def _day(text: str) -> str:
+    try:
+        return parsedate_to_datetime(text.strip()).astimezone(timezone.utc).date().isoformat()
+    except (ValueError, TypeError, IndexError):
+        return ""
+
+
+def fixes(text: str, source: str, old: str, new: str, compare: Callable[[str, str], int]) -> dict:
+    """What is between two versions of a source package.
+
+    :param text: the changelog that comes with the new one.
+    :param old: the installed version, and ``new`` the one that is pending; both of the source package.
+    :param compare: dpkg's comparison of versions: below 0, 0, or above.
+    :returns: ``cves`` (sorted; None: unknown, because nothing could be read, or not all of it and what was read names
+        none) and ``fixed`` (the day of the oldest entry that names one, else of the oldest entry; None: unknown).
+    """
+    between: list[Entry] = []
+    complete, home, day = False, "", ""
+    for entry in entries(text, source):
+        home = home or entry.release
+        # What was made for another release (unstable) came to this one with the next entry for it, which is the newer.
+        day = entry.day if entry.release == home else day
+        entry.day = day
+        if compare(entry.version, old) <= 0:
+            complete = True
+            break
+        # Below the new version's own entry all is part of it, also 3.11-1.1 below 3.11-1.1~deb13u1, which is the lower.
+        if between or compare(entry.version, new) <= 0:
+            between.append(entry)
+    named = [entry for entry in between if entry.cves]
+    days = sorted(filter(None, (entry.day for entry in named or between)))
+    # Ubuntu cuts changelogs short: what was read is true, and may be too little.
+    unknown = not between or (not complete and not named)
+    return {
+        "cves": None if unknown else sorted(set().union(*(entry.cves for entry in named))),
+        "fixed": days[0] if days else None,
+    }

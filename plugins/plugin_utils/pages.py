@@ -1,0 +1,494 @@
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of a run as a page for a person, and the index of the last runs. Pure; reads only its own templates.
+
+It is none of module_utils because it wants Jinja, which hosts lack.
+
+A report of an earlier schema has less to tell: what is not known is left out, never shown as zero or as none.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timezone, tzinfo
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+# The order is that of the page: who needs a person comes first. Shape and word say what the colour says.
+_RESULTS = {
+    "failed": ("✕", "bad"),
+    "lost": ("?", "bad"),
+    "refused": ("⊘", "bad"),
+    "not attempted": ("–", "bad"),
+    "reboot pending": ("↻", "warn"),
+    "patched": ("✓", "good"),
+    "nothing to do": ("✓", "good"),
+    "powered off": ("○", "quiet"),
+}
+_ORDER = {result: place for place, result in enumerate(_RESULTS)}
+
+# What kind of work a step is: a pattern of the timeline.
+_KINDS = {
+    "upgrade": "upgrade",
+    "reboot": "reboot",
+    "restart services": "reboot",
+    "gate": "cluster",
+    "drain": "cluster",
+    "restore": "cluster",
+    "settle": "cluster",
+    "prove": "prove",
+}
+_LEGEND = [
+    ("upgrade", "upgrade"),
+    ("reboot", "reboot or restart of services"),
+    ("cluster", "K3s: gate, drain, restore"),
+    ("prove", "proof of health"),
+    ("other", "the rest: claim, lock, hooks"),
+]
+
+# Up to so many hosts the timeline shows each of them at once; beyond, a wave is opened by hand.
+_ALL_AT_ONCE = 40
+_TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
+
+# A security update of which nothing is known.
+_UPDATE = {"package": "", "source": "", "new": "", "closed": False, "cves": None, "since": None, "days": None}
+
+# First words of what is typed into a shell, and of those what is typed on the control node.
+_HERE = ("ansible", "ansible-playbook")
+_COMMANDS = (
+    *_HERE,
+    *("apt-get", "dpkg", "journalctl", "k3s", "last", "needrestart", "shutdown", "systemctl", "timedatectl"),
+    *("rm", "systemd-machine-id-setup", "unattended-upgrade"),
+)
+_PLAYBOOK = "ansible-playbook -i inventory/ homelab.patching."
+
+_TEMPLATES = Path(__file__).parent
+_RUN = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
+
+
+def page(report: Mapping, zone: tzinfo | None = None) -> str:
+    """A run as a page of HTML that needs nothing but itself.
+
+    :param report: as docs/report.schema.json has it, of this schema or an earlier one.
+    :param zone: of the times that are shown; None: that of this machine.
+    :returns: the text of the page. Nothing in the report is taken for HTML.
+    """
+    waves = report.get("waves") or []
+    wave_of = {host: number for number, members in enumerate(waves, 1) for host in members}
+    cluster_of = {host: name for name, hosts in (report.get("clusters") or {}).items() for host in hosts}
+    entries = sorted(report["hosts"].items(), key=lambda item: (_ORDER.get(item[1]["result"], -1), item[0]))
+    hosts = {
+        name: _host(f"h{number}", name, known)
+        | {"wave": wave_of.get(name), "waves": len(waves), "cluster": cluster_of.get(name)}
+        for number, (name, known) in enumerate(entries)
+    }
+    security = [item for host in hosts.values() for item in host["security"]]
+    return _render(
+        "report.html.j2",
+        run=report["run"],
+        zone=zone,
+        verdict=_verdict(report),
+        began=report.get("began"),
+        ended=ended(report),
+        took=_took(report),
+        hosts=hosts,
+        counts=_counts(report["counts"]),
+        figures=_figures(report, security),
+        next=_next(report, hosts),
+        again=not report["ok"],
+        timeline=_timeline(report, hosts),
+        spent=_spent(hosts),
+        open=_cves(item for item in security if not item["closed"]),
+        closed=_cves(item for item in security if item["closed"]),
+        assessed=any(host["assessed"] for host in hosts.values()),
+        unknown=[name for name, host in hosts.items() if not host["assessed"]],
+        waiting=[name for name, host in hosts.items() if host["result"] == "reboot pending"],
+        advice=_advice(hosts),
+    )
+
+
+def index(entries: Iterable[Mapping], zone: tzinfo | None = None) -> str:
+    """The last runs as a page of HTML.
+
+    :param entries: from `entry` or `unreadable`, the newest first.
+    :param zone: as for `page`.
+    """
+    return _render("index.html.j2", entries=list(entries), zone=zone)
+
+
+def entry(name: str, report: Mapping, has_page: bool) -> dict:
+    """A run as the index lists it.
+
+    :param name: of its files, without their suffix.
+    :param report: as for `page`.
+    :param has_page: is there a page beside the report? Else its JSON is linked.
+    :raises AttributeError, KeyError, OverflowError, TypeError, ValueError: this is no report.
+    """
+    security = [item for host in report["hosts"].values() for item in host.get("security") or []]
+    known = any(host.get("security") is not None for host in report["hosts"].values())
+    return {
+        "run": name,
+        "link": f"{name}.{'html' if has_page else 'json'}",
+        "ended": ended(report),
+        "took": _took(report),
+        "ok": bool(report["ok"]),
+        "verdict": _verdict(report),
+        "hosts": len(report["hosts"]),
+        "counts": _counts(report["counts"]),
+        "closed": _distinct(item for item in security if item["closed"]) if known else None,
+        "open": _distinct(item for item in security if not item["closed"]) if known else None,
+        "problem": "",
+    }
+
+
+def unreadable(name: str, problem: str) -> dict:
+    """A run of which only the name is known, as the index lists it."""
+    return {"run": name, "link": f"{name}.json", "ended": _time_of(name), "ok": False, "problem": problem}
+
+
+def ended(report: Mapping) -> float | None:
+    """When a run ended, in seconds since the epoch; an early report says only when it began; None: not known."""
+    known = report.get("ended")
+    if known is None:
+        return _time_of(report["run"])
+    return datetime.fromtimestamp(known, timezone.utc).timestamp()
+
+
+def _time_of(run: str) -> float | None:
+    found = _RUN.fullmatch(run)
+    if not found:
+        return None
+    try:
+        made = datetime.strptime(found[1], "%Y%m%dT%H%M%SZ")
+    except ValueError:
+        return None
+    return made.replace(tzinfo=timezone.utc).timestamp()
+
+
+def _render(name: str, **values: object) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"span": span, "when": _when}
+    environment.globals |= {"results": _RESULTS, "legend": _LEGEND}
+    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    # The browser itself holds the page to it: no request, and no script but the one below.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+    own = {"policy": policy, "style": Markup(style), "script": Markup(script)}
+    return environment.get_template(name).render(**own, **values)
+
+
+def span(seconds: float | None) -> str:
+    """A duration as people say it: ``0.3 s``, ``45 s``, ``4 min 05 s``, ``1 h 02 min``."""
+    if seconds is None:
+        return ""
+    if seconds < 9.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if minutes else f"{hours} h"
+
+
+def _when(epoch: float | None, zone: tzinfo | None, form: str = "%a %d %b %Y, %H:%M %Z") -> str:
+    return "" if epoch is None else datetime.fromtimestamp(epoch, timezone.utc).astimezone(zone).strftime(form)
+
+
+def _took(report: Mapping) -> float | None:
+    known = report.get("began") is not None and report.get("ended") is not None
+    return max(0.0, report["ended"] - report["began"]) if known else None
+
+
+def _many(count: int, one: str, more: str = "") -> str:
+    return f"{count} {one if count == 1 else more or one + 's'}"
+
+
+def _verdict(report: Mapping) -> dict:
+    """The first thing to read: ``tone``, ``glyph``, ``title`` and ``text``."""
+    hosts, counts = report["hosts"], report["counts"]
+    stopped = report.get("stopped") or ""
+    if report["ok"]:
+        done = counts.get("patched", 0)
+        text = f"{_many(done, 'host')} patched, none of {len(hosts)} in trouble." if done else "Nothing had to be done."
+        waiting = counts.get("reboot pending", 0)
+        text += f" {_many(waiting, 'host')} upgraded, with the reboot left to you by policy." if waiting else ""
+        return {"tone": "good", "glyph": "✓", "title": "All is well" if hosts else "No hosts", "text": text}
+    wrong = report["wrong"]
+    causes = [host for host in wrong if hosts[host]["result"] in ("failed", "lost")] or wrong
+    named = ", ".join(causes[:3]) + (f" and {len(causes) - 3} more" if len(causes) > 3 else "")
+    untouched = counts.get("not attempted", 0)
+    if stopped or untouched:
+        text = f"{stopped[:1].upper()}{stopped[1:].rstrip('.')}. " if stopped else ""
+        text += f"{_many(untouched, 'host was', 'hosts were')} not attempted." if untouched else ""
+        return {"tone": "bad", "glyph": "✕", "title": f"Stopped: {named}", "text": text.strip()}
+    text = f"{_many(len(wrong), 'host needs', 'hosts need')} you; the run went on to its end."
+    return {"tone": "bad", "glyph": "!", "title": f"Not well: {named}", "text": text}
+
+
+def _counts(counts: Mapping) -> list:
+    """``result``, ``count``, ``glyph`` and ``tone`` in the order of the page."""
+    ordered = sorted(counts.items(), key=lambda item: _ORDER.get(item[0], -1))
+    return [(result, count, *_RESULTS.get(result, ("•", "quiet"))) for result, count in ordered]
+
+
+def _host(mark: str, name: str, known: Mapping) -> dict:
+    """A host with every field there, whatever the schema of its report."""
+    glyph, tone = _RESULTS.get(known["result"], ("•", "quiet"))
+    if tone == "good" and not known.get("wanted", True):
+        tone = "warn"
+    # How long the step took in which a host was lost nobody knows.
+    steps = [(item["name"], float(item["seconds"] or 0.0)) for item in known.get("steps") or []]
+    boot = known.get("boot_id") or {}
+    kernel = known.get("kernel") or {}
+    return {
+        "id": mark,
+        "name": name,
+        "result": known["result"],
+        "glyph": glyph,
+        "tone": tone,
+        "reason": known.get("reason") or "",
+        "remedy": known.get("remedy") or "",
+        "wanted": known.get("wanted", True),
+        "began": known.get("began"),
+        "steps": steps or [(step, float(seconds)) for step, seconds in (known.get("seconds") or {}).items()],
+        "timed": bool(steps) and known.get("began") is not None,
+        "rebooted": boot.get("after") not in (None, boot.get("before")),
+        "kernels": [
+            f"{each['release']} {each['version']}" if each else "" for each in map(kernel.get, ("before", "after"))
+        ],
+        "packages": known.get("packages") or [],
+        "kept_back": known.get("kept_back") or [],
+        "pending": known.get("pending"),
+        "assessed": known.get("security") is not None,
+        "security": [{**_UPDATE, **item, "host": name} for item in known.get("security") or []],
+        "os": known.get("os") or "",
+        "node": known.get("node") or "",
+        "advice": _whole(known["advice"]) if known.get("advice") else None,
+        "log": known.get("log") or [],
+    }
+
+
+def _whole(advice: Mapping) -> dict:
+    """An advice with every field there."""
+    image = {"name": "", "date": "", "age_days": None, "newer": "", **(advice.get("image") or {})}
+    nothing = {"count": 0, "names": []}
+    loses = {**dict.fromkeys(("manual", "conffiles", "volumes"), nothing), **(advice.get("loses") or {})}
+    bare = {"why": [], "end_of_support": "", "takes_along": []}
+    return {**bare, **advice, "image": image, "loses": loses}
+
+
+def _distinct(security: Iterable[Mapping]) -> int:
+    return len({cve for item in security for cve in item["cves"] or []})
+
+
+def _figures(report: Mapping, security: list) -> list:
+    """The few numbers that say what the run came to: number, what it counts."""
+    hosts = report["hosts"].values()
+    packages = sum(len(host.get("packages") or []) for host in hosts)
+    boots = [host.get("boot_id") or {} for host in hosts]
+    rebooted = sum(boot.get("after") not in (None, boot.get("before")) for boot in boots)
+    figures = [(len(report["hosts"]), "hosts"), (packages, "packages changed"), (rebooted, "rebooted")]
+    if any(host.get("security") is not None for host in hosts):
+        left = [item for item in security if not item["closed"]]
+        figures += [(_distinct(item for item in security if item["closed"]), "CVEs closed")]
+        figures += [(_distinct(left), "CVEs open")]
+        days = [item["days"] for item in left if item["days"] is not None]
+        if days:
+            figures.append((max(days), "days the oldest is open"))
+    return figures
+
+
+def _group(items: Iterable, key: Callable) -> list:
+    """Items that say the same in one group, in the order in which they come."""
+    groups: dict = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
+
+
+def commands(remedy: str, host: str) -> list:
+    """What of a remedy can be typed as it stands: pairs of where and the command."""
+    found = []
+    place = ""
+    for piece in remedy.split("; "):
+        told, colon, rest = piece.rpartition(": ")
+        text = (rest if colon else piece).removeprefix("then ")
+        asks = re.search(r"-e (patching_[a-z_]+=[\w.:-]+)$", piece)
+        if asks and not text.startswith(_HERE):
+            found.append(("on the control node", f"{_PLAYBOOK}patch -e {asks[1]}"))
+            continue
+        text = text.partition(", ")[0]
+        if text.split(" ")[0] not in _COMMANDS:
+            place = ""
+            continue
+        if text.startswith(_HERE):
+            found.append(("on the control node", text.replace("ansible-playbook homelab.patching.", _PLAYBOOK)))
+            continue
+        where = re.search(r"\bon (a server|the node|the host|a clone|[\w.-]+)$", told)
+        place = f"on {where[1]}" if where else place
+        found.append((place.replace("the host", host).replace("the node", host) or f"on {host}", text))
+    return found
+
+
+def _next(report: Mapping, hosts: Mapping) -> list:
+    """What a person has to do, the hosts with the same words together."""
+    wrong = set(report["wrong"])
+    waiting = [host for host in hosts.values() if host["remedy"] or host["name"] in wrong]
+    return [
+        {
+            **members[0],
+            "hosts": members,
+            "urgent": any(host["name"] in wrong for host in members),
+            "commands": commands(members[0]["remedy"], _one(members)),
+        }
+        for members in _group(waiting, lambda host: (host["result"], host["reason"], host["remedy"]))
+    ]
+
+
+def _one(members: list) -> str:
+    return members[0]["name"] if len(members) == 1 else "each of them"
+
+
+def _timeline(report: Mapping, hosts: Mapping) -> dict | None:
+    """Where each step lies between the beginning and the end of the run, in percent; None where that is not known.
+
+    Where there are too many hosts for one picture, those of a wave are drawn on the wave's own scale.
+    """
+    timed = {name: host for name, host in hosts.items() if host["timed"]}
+    if not timed or report.get("began") is None:
+        return None
+    first = min(host["began"] for host in timed.values())
+    begins = min(report["began"], first)
+    whole = max(*map(_over, timed.values()), ended(report) or 0) - begins or 1
+    every = len(timed) <= _ALL_AT_ONCE
+
+    waves = []
+    for number, members in enumerate(report.get("waves") or [sorted(timed)], 1):
+        known = [hosts[name] for name in members if name in timed]
+        start = min((host["began"] for host in known), default=begins)
+        took = max(map(_over, known), default=begins) - start
+        scale = (begins, whole) if every or len(known) < 2 else (start, took or 1)
+        waves.append(
+            {
+                "number": number,
+                "rows": [_row(host, *scale) for host in known],
+                "left": [hosts[name] for name in members if name in hosts and name not in timed],
+                "start": _percent(start - begins, whole),
+                "width": _percent(took, whole),
+                "seconds": took,
+                "bad": any(host["tone"] == "bad" for host in known),
+            }
+        )
+    tick = next((each for each in _TICKS if whole / each <= 5), whole)
+    return {
+        "waves": waves,
+        "opened": [wave for wave in waves if wave["rows"]],
+        "unopened": [wave for wave in waves if not wave["rows"]],
+        "ticks": [(_percent(at * tick, whole), span(at * tick) if at else "0") for at in range(int(whole / tick) + 1)],
+        "every": _percent(tick, whole),
+        "lead": _percent(first - begins, whole),
+        "lead_seconds": first - begins,
+        "all": every,
+        "kinds": {_KINDS.get(step, "other") for host in timed.values() for step, _seconds in host["steps"]},
+        "stopped": report.get("stopped") or "",
+    }
+
+
+def _over(host: Mapping) -> float:
+    """When the last step of a host was over."""
+    return host["began"] + sum(seconds for _step, seconds in host["steps"])
+
+
+def _percent(seconds: float, whole: float) -> float:
+    return round(100 * seconds / whole, 3)
+
+
+def _row(host: Mapping, begins: float, whole: float) -> dict:
+    """The bars of a host: step, seconds, kind, and where it begins and how wide it is, in percent."""
+    at, bars = host["began"] - begins, []
+    for step, seconds in host["steps"]:
+        bars.append((step, seconds, _KINDS.get(step, "other"), _percent(at, whole), _percent(seconds, whole)))
+        at += seconds
+    return {"host": host, "bars": bars, "end": _percent(at, whole), "seconds": _over(host) - host["began"]}
+
+
+def _spent(hosts: Mapping) -> list:
+    """Where the time went: of each step the sum over the hosts, its share, and who took longest; the longest first."""
+    steps: dict = {}
+    for host in hosts.values():
+        for step, seconds in host["steps"]:
+            steps.setdefault(step, []).append((seconds, host))
+    whole = sum(seconds for took in steps.values() for seconds, _host in took)
+    rows = []
+    for step, took in steps.items():
+        longest, slowest = max(took, key=lambda item: item[0])
+        total = sum(seconds for seconds, _host in took)
+        rows.append(
+            {
+                "step": step,
+                "kind": _KINDS.get(step, "other"),
+                "total": total,
+                "share": 100 * total / whole if whole else 0,
+                "longest": longest,
+                "slowest": slowest,
+                "hosts": len(took),
+            }
+        )
+    return sorted(rows, key=lambda item: -item["total"])
+
+
+def _cves(security: Iterable[Mapping]) -> dict:
+    """Updates as rows, the same update of several hosts in one, the longest exposed first."""
+    rows = []
+    for items in _group(
+        security, lambda item: (item["source"], item["new"], item["cves"] is None or tuple(item["cves"]))
+    ):
+        days = [item["days"] for item in items if item["days"] is not None]
+        since = [item["since"] for item in items if item["since"]]
+        rows.append(
+            {
+                **items[0],
+                "packages": sorted({item["package"] for item in items}),
+                "hosts": sorted({item["host"] for item in items}),
+                "days": max(days) if days else None,
+                "since": min(since) if since else None,
+                "cves": None if items[0]["cves"] is None else list(items[0]["cves"]),
+            }
+        )
+    rows.sort(key=lambda item: (-1 if item["days"] is None else item["days"], item["source"]), reverse=True)
+    return {
+        "rows": rows,
+        "cves": _distinct(rows),
+        "unknown": sum(row["cves"] is None for row in rows),
+        "hosts": len({host for row in rows for host in row["hosts"]}),
+    }
+
+
+def _advice(hosts: Mapping) -> list:
+    """Patch or rebuild: hosts that get the same advice for the same reasons together, rebuilds first."""
+    order = {"rebuild": 0, "rebuild when convenient": 1, "patch": 2}
+    told = [host for host in hosts.values() if host["advice"]]
+
+    def key(host: Mapping) -> tuple:
+        advice = host["advice"]
+        return (advice["advice"], tuple(advice["why"]), advice["image"]["name"], advice["end_of_support"])
+
+    groups = [{**members[0]["advice"], "hosts": members} for members in _group(told, key)]
+    return sorted(groups, key=lambda group: order.get(group["advice"], 3))

@@ -1,0 +1,43 @@
+"""What a run came to: a result for every host."""
+
+import pytest
+from ansible_collections.homelab.patching.plugins.module_utils.report import summary, text
+from ansible_collections.homelab.patching.plugins.module_utils.run import record as recording
+
+from tests.support import check_report
+from tests.unit.run.assessments import PLANNED, WANTS_REBOOT, known, plan, record
+
+
+@pytest.mark.parametrize(
+    ("records", "results", "ok"),
+    [
+        ({"a": record("patched"), "b": record("patched"), "c": record("patched")}, ["patched"] * 3, True),
+        ({"a": record("failed", reason="x")}, ["failed", "not attempted", "not attempted"], False),
+        ({"a": recording.step({}, "upgrade", 1.0)}, ["lost", "not attempted", "not attempted"], False),
+        # A reboot is still pending though the policy did not say never.
+        ({"a": record("reboot pending"), "b": record("patched"), "c": record("patched")}, None, False),
+    ],
+)
+def test_summary(records, results, ok):
+    end = summary.summarize(PLANNED, records)
+    assert end["ok"] is ok
+    check_report({**end, "run": "20261123T030000Z-1f2e", "lines": text.report_lines(end)})
+    for entry in end["hosts"].values():
+        assert bool(entry["remedy"]) is (entry["result"] in summary.RED)
+    if results:
+        assert [entry["result"] for entry in end["hosts"].values()] == results
+
+
+def test_a_host_that_is_still_claimed_is_said_and_no_success():
+    records = {host: record("patched") for host in ("a", "b", "c")}
+    end = summary.summarize(PLANNED, records, "", {"a": None, "b": "systemd does not answer", "c": None})
+    assert end["wrong"] == ["b"]
+    told = end["hosts"]["b"]
+    assert told["result"] == "patched"
+    assert "still claimed" in told["reason"] and "systemd does not answer" in told["reason"]
+    assert told["remedy"].endswith("ansible-playbook homelab.patching.recover -e patching_hosts=b")
+
+
+def test_a_pending_reboot_is_well_where_the_policy_says_never():
+    made = plan({"a": known({"reboot": "never"}, reboot=WANTS_REBOOT)})
+    assert summary.summarize(made, {})["ok"]

@@ -1,0 +1,121 @@
+"""Who is patched and by which steps: tables of cases."""
+
+import pytest
+from ansible_collections.homelab.patching.plugins.module_utils.run import assessment as assessing
+from ansible_collections.homelab.patching.plugins.module_utils.run import plan as planning
+from ansible_collections.homelab.patching.plugins.module_utils.run import waves as rolling
+
+from .assessments import MAY_REBOOT, OWNER, POLICY, UPDATE, WANTS_REBOOT, host, known, plan
+
+CLAIM = {"run": "other", "owner": OWNER, "expires": 1000}
+
+
+@pytest.mark.parametrize(
+    ("assessment", "mode", "steps"),
+    [
+        (known(), "patch", []),
+        (known(upgrades=[UPDATE]), "patch", ["upgrade"]),
+        (known(upgrades=[UPDATE], reboot=MAY_REBOOT), "patch", ["upgrade", "reboot"]),
+        (known(upgrades=[UPDATE], reboot=WANTS_REBOOT), "patch", ["upgrade", "reboot"]),
+        (known(reboot=WANTS_REBOOT), "patch", ["reboot"]),
+        (known({"reboot": "never"}, reboot=WANTS_REBOOT), "patch", []),
+        (known({"reboot": "never"}, upgrades=[UPDATE], reboot=MAY_REBOOT), "patch", ["upgrade"]),
+        (known({"reboot": "always"}, upgrades=[UPDATE]), "patch", ["upgrade", "reboot"]),
+        # "always" means with every upgrade: a second run must not reboot again.
+        (known({"reboot": "always"}), "patch", []),
+        (known(upgrades=[UPDATE]), "reboot", []),
+        (known({"reboot": "never"}, reboot=WANTS_REBOOT), "reboot", ["reboot"]),
+        (known(claim=CLAIM, clock=2000), "patch", ["recover"]),
+        (known(claim=CLAIM, clock=2000, upgrades=[UPDATE]), "patch", ["recover", "upgrade"]),
+        (known(claim={**CLAIM, "run": "dead"}), "patch", ["recover"]),
+        (known(claim={**CLAIM, "run": "dead"}, upgrades=[UPDATE]), "recover", ["recover"]),
+        (known(claim={**CLAIM, "run": "dead"}, reboot=WANTS_REBOOT), "recover", ["recover", "reboot"]),
+        (known(upgrades=[UPDATE], reboot=WANTS_REBOOT), "recover", []),
+    ],
+)
+def test_steps(assessment, mode, steps):
+    entry = plan({"web1": assessment}, dead=["dead"], mode=mode)["hosts"]["web1"]
+    assert [step["step"] for step in entry["steps"]] == steps
+
+
+@pytest.mark.parametrize(
+    ("assessment", "result", "reason"),
+    [
+        (known(), "nothing to do", ""),
+        (known({"reboot": "never"}, reboot=WANTS_REBOOT), "reboot pending", "asked for by dbus"),
+        (known(claim=CLAIM), "refused", "claimed by run other of me@control (pid 1)"),
+        (known(boot_id="boot-control"), "refused", "this run works from this machine"),
+        (known(unfit=[{"message": "/ is full", "remedy": "make room"}]), "refused", "/ is full"),
+        (None, "refused", "it was not assessed"),
+        (assessing.assessment(POLICY, {"status": "stopped"}, {}, {}), "powered off", "Proxmox VE says stopped"),
+        (assessing.assessment(POLICY, {"lock": "backup"}, {}, {}), "refused", "locked by Proxmox VE (backup)"),
+        (assessing.assessment(POLICY, {"address_reason": "no agent"}, {}, {}), "refused", "no address: no agent"),
+        (
+            assessing.assessment(POLICY, {}, {"unreachable": True, "msg": "timed\nout"}, {"skipped": True}),
+            "refused",
+            "unreachable: timed out",
+        ),
+        (assessing.assessment(POLICY, {}, {}, {"failed": True, "msg": "no apt"}), "refused", "no apt"),
+    ],
+)
+def test_hosts_that_are_in_no_wave(assessment, result, reason):
+    made = plan({"web1": assessment})
+    assert made["waves"] == []
+    assert made["hosts"]["web1"]["result"] == result
+    assert made["hosts"]["web1"]["reason"] == reason
+
+
+def test_a_refusal_does_not_block_the_others():
+    made = plan({"a": known(unfit=[{"message": "x", "remedy": "y"}]), "b": known(upgrades=[UPDATE])})
+    assert made["waves"] == [["b"]]
+
+
+def test_refusing_after_the_download_closes_the_gap():
+    made = plan({name: known(upgrades=[UPDATE]) for name in "abc"})
+    made = planning.refuse(made, {"b": {"reason": "no packages", "remedy": ""}})
+    assert made["waves"] == [["a"], ["c"]]
+    assert made["hosts"]["b"]["result"] == "refused"
+    assert [item["name"] for item in rolling.roll(made)] == ["a", "__patching_wave_1", "c", "__patching_wave_2"]
+
+
+BROKEN = {"kept_baseline": {"run": "old", "baseline": {"failed_units": [], "listeners": [22, 80]}}}
+
+
+def test_what_an_earlier_run_broke_stays_red():
+    entry = plan({"a": known(upgrades=[UPDATE], **BROKEN)})["hosts"]["a"]
+    assert entry["result"] == "refused"
+    assert entry["reason"] == "nothing listens on TCP port 80 any more (run old left it so)"
+
+
+def test_until_it_is_accepted():
+    entry = plan({"a": known(**BROKEN)}, accepted=["a"])["hosts"]["a"]
+    assert [step["step"] for step in entry["steps"]] == ["accept"]
+    assert entry["before"]["baseline"]["listeners"] == [22]
+
+
+def test_or_healthy_again():
+    healthy = {"failed_units": [], "listeners": [22, 80, 443]}
+    entry = plan({"a": known(upgrades=[UPDATE], baseline=healthy, **BROKEN)})["hosts"]["a"]
+    assert entry["result"] is None
+    assert entry["before"]["baseline"]["listeners"] == [22, 80]
+
+
+def test_two_hosts_with_one_machine_id_are_refused():
+    twin = {"machine_id": "same", "upgrades": [UPDATE]}
+    made = plan({"a": known(**twin), "b": known(**twin), "c": known(upgrades=[UPDATE])})
+    assert made["waves"] == [["c"]]
+    assert made["hosts"]["a"]["reason"] == "it has the machine-id of b"
+
+
+def test_a_host_that_is_healthy_again_ends_the_memory_of_what_was_broken():
+    entry = plan({"web1": known(kept_baseline={"run": "old", "baseline": {"failed_units": [], "listeners": [22]}})})[
+        "hosts"
+    ]["web1"]
+    assert [step["step"] for step in entry["steps"]] == ["healthy again"]
+
+
+def test_what_proxmox_did_not_tell_is_refused():
+    made = assessing.assessment(POLICY, {"status": "running", "error": "no answer"}, {}, {"host": host()})
+    assert made["state"] == "refused"
+    assert "no answer" in made["reason"]
+    assert "--flush-cache" in made["remedy"]
