@@ -458,6 +458,7 @@ def _up(wanted: table.Table, picked: list[table.Host], sources: Mapping[str, arc
         "runtime": RUNTIME,
         "owner": process(int(OWNER)) if OWNER else None,
         "sysctls": containers.sysctls() if RUNTIME else {},
+        "watchers": leftovers.watch_more(),
         "archives": {family: vars(source) for family, source in sources.items()},
         "roots": {distro.name: str(roots.path(distro)) for distro in wanted.used},
     }

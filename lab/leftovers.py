@@ -23,6 +23,9 @@ from lab.config import BASE, CACHE, HOSTS, INFO, MACHINE_PREFIX, NAME, NUMBER, N
 from lab.system import alive, below, kill, mounts, pids, remove_tree, unmount
 
 CGROUPS = Path("/sys/fs/cgroup")
+# Each systemd watches files with about seven instances of inotify; the kernel's 128 are root's in all labs together.
+WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
+ENOUGH_WATCHERS = 4096
 
 
 def info() -> dict[str, Any]:
@@ -53,6 +56,14 @@ def every() -> dict[int, dict[str, Any]]:
 def others() -> dict[int, dict[str, Any]]:
     """The other labs that are up on this machine, by number."""
     return {number: lab for number, lab in every().items() if number != NUMBER and alive(lab.get("supervisor"))}
+
+
+def watch_more() -> str:
+    """Let root watch as many files as all labs need; what it was before the first of them."""
+    before = next((lab["watchers"] for lab in others().values() if "watchers" in lab), WATCHERS.read_text().strip())
+    if int(WATCHERS.read_text()) < ENOUGH_WATCHERS:
+        WATCHERS.write_text(str(ENOUGH_WATCHERS))
+    return before
 
 
 def abandoned(lab: dict[str, Any]) -> str:
@@ -156,9 +167,11 @@ def clean(hosts: Iterable[str]) -> None:
     # The table may have changed since the lab was started: the folders say what there was.
     there = [path.name for path in HOSTS.iterdir()] if HOSTS.is_dir() else []
     names = list(dict.fromkeys([*hosts, *there]))
-    kernel = info().get("sysctls", {})
+    left = info()
     stop_processes(names)
-    containers.restore(kernel)
+    containers.restore(left.get("sysctls", {}))
+    if "watchers" in left and not others():
+        WATCHERS.write_text(left["watchers"])
     remove_nspawn_files(names)
     remove_files()
     network.bridge_down()

@@ -1,7 +1,11 @@
-"""Machines to break: the lab is started once, and a test's hosts get their updates pending again."""
+"""Machines to break: the lab is started once, and a test's hosts get their updates pending again.
+
+Where many faults share one roll, a fixture of the module plays it once, and each fault has a test of its own.
+"""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,6 +17,7 @@ import pytest
 from tests.support import BIN, CHECKOUT, Played, ask, die_with_parent, everywhere, lab, lab_env, play
 
 NAMES = (f"lab-node-{number}" for number in count(1))
+USUAL = {"web1", "db1", "app1"}  # what `lab up` starts
 
 
 @pytest.fixture(scope="session")
@@ -21,17 +26,26 @@ def machines():
     lab("up", timeout=1800)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small(machines):
-    """Makes hosts new, on which nothing can be pending but what the lab publishes: quick to patch."""
+    """Makes hosts new, on which nothing can be pending but what the lab publishes: quick to patch.
+
+    Any host of hosts.toml will do; at the end of the module the lab has its usual ones again, and they are new.
+    """
+    used = set()
 
     def small(*hosts: str) -> None:
+        used.update(hosts)
         lab("reset", "--plain", *hosts)
 
-    return small
+    yield small
+    if used - USUAL:
+        lab("remove", *(used - USUAL))
+    if used & USUAL:
+        lab("reset", *(used & USUAL))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def package():
     """Makes an update of a package pending on hosts: its old version is installed, and a new one published."""
     names = set()
@@ -71,31 +85,54 @@ def results(played: Played) -> dict[str, str]:
     return {host: entry["result"] for host, entry in played.report["hosts"].items()}
 
 
+def said(played: Played, host: str) -> str:
+    """What a run said of a host: each line that names it, with the indented ones below it."""
+    return "\n".join(re.findall(rf"^.*\b{host}\b.*(?:\n[ \t]+.*)*", played.output, re.MULTILINE))
+
+
+def told(played: Played, host: str) -> dict:
+    """What the report says of a host; printed with what was said of it, for a test that fails to be read alone."""
+    entry = played.report["hosts"][host]
+    print(json.dumps(entry, indent=1), said(played, host), sep="\n")
+    return entry
+
+
 def version(host: str, name: str) -> str:
     """The version of a package on a host."""
     return ask(host, f"dpkg-query -W -f '${{Version}}' {name}")
 
 
-@pytest.fixture
-def run(machines, tmp_path):
+@pytest.fixture(scope="session")
+def run(machines, tmp_path_factory):
     """Run a playbook against the lab.
 
-    `moments` break something while it runs, `policy` is given as extra variables, `env` is added to the environment.
+    `moments` break something while it runs, `policy` is given as extra variables and `host_policy` as variables of
+    hosts, `env` is added to the environment.
     """
-    count = iter(range(100))
 
     def run(
-        playbook: str, *arguments: str, moments: tuple = (), policy: dict | None = None, env: dict | None = None
+        playbook: str,
+        *arguments: str,
+        moments: tuple = (),
+        policy: dict | None = None,
+        host_policy: dict | None = None,
+        env: dict | None = None,
     ) -> Played:
+        folder = tmp_path_factory.mktemp(playbook)
         env = {
             **lab_env(),
             "ANSIBLE_CALLBACK_PLUGINS": str(CHECKOUT / "tests" / "faults" / "callback_plugins"),
             "ANSIBLE_CALLBACKS_ENABLED": "moment",
             "MOMENTS": json.dumps(list(moments)),
+            # A host that keeps a worker waiting keeps no other host from going wrong in its own way.
+            "ANSIBLE_FORKS": "20",
             **(env or {}),
         }
+        hosts = folder / "hosts.yml"
+        hosts.write_text(json.dumps({"all": {"hosts": host_policy or {}}}))
         more = ["-e", json.dumps(policy)] if policy else []
-        played = play(playbook, *more, *arguments, env=env, reports=tmp_path / f"reports-{next(count)}")
+        sources = ("inventory/", hosts)
+        played = play(playbook, *more, *arguments, inventory=sources, env=env, reports=folder / "reports")
         print(played.output)
         assert "MOMENTS NEVER CAME" not in played.output
         # The page, the index and the textfile are made of every report of this suite.
