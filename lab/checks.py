@@ -21,6 +21,7 @@ from lab.config import (
     GATEWAY,
     NAME,
     NETWORK,
+    OWNER,
     PVE_PORT,
     REPO_PORT,
     RUNTIME,
@@ -28,7 +29,7 @@ from lab.config import (
     LabError,
 )
 from lab.machine import own_cgroups, systemd_runs_this_machine
-from lab.system import attempt, filesystem, mounts, run
+from lab.system import attempt, filesystem, mounts, run, start_time
 from lab.table import Distro, Table
 
 # command: the Debian package that brings it
@@ -59,6 +60,12 @@ def root() -> None:
     """Is this root?"""
     if os.geteuid() != 0:
         raise LabError("test machines need root; run it with sudo")
+
+
+def owner() -> None:
+    """Does the process run that the lab is to be started for?"""
+    if OWNER and (not OWNER.isdecimal() or start_time(int(OWNER)) is None):
+        raise LabError(f"LAB_OWNER={OWNER}: the id of a process that runs is wanted")
 
 
 def parse_listeners(text: str, ports: set[int]) -> set[tuple[str, int]]:
@@ -205,6 +212,7 @@ def all_of_them(wanted: Table, *, free: bool = True) -> dict[str, archive.Archiv
     """
     families = wanted.families
     root()
+    owner()
     cache()
     runtime([distro.name for distro in wanted.used])
     packages(families)

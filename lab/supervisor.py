@@ -94,12 +94,14 @@ class Supervisor:
             self.stopping.set()
 
     async def serve_commands(self) -> None:
-        """The socket, for root alone."""
+        """The socket, for root alone. It gets its name when it takes connections: `up` waits for that name."""
+        aside = SOCKET.with_suffix(".new")
         old = os.umask(0o177)
         try:
-            await asyncio.start_unix_server(self.client, SOCKET, limit=1 << 20)
+            await asyncio.start_unix_server(self.client, aside, limit=1 << 20)
         finally:
             os.umask(old)
+        aside.rename(SOCKET)
 
     async def client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One command of one client."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ pytest.importorskip("tomllib", reason="the lab needs Python 3.11")
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from lab import archive, cacher, checks, leftovers, machine, repo, roots, system, table
-from lab.config import STATE, LabError
+from lab.config import BRIDGE, GATEWAY, MACHINE_PREFIX, NAME, NETWORK, STATE, LabError
 
 DISTRO = '[[distro]]\nname="debian-13"\ntitle="Debian 13"\nsuite="trixie"\nseconds=1\n'
 HOST = (
@@ -218,7 +219,7 @@ def test_environment_names_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_cacher_has_no_remap_lines_and_listens_on_the_bridge_alone() -> None:
     text = cacher.settings(Path("/c"), Path("/l"), "http://proxy:3128")
-    assert "BindAddress: 198.18.0.1\n" in text and "Proxy: http://proxy:3128\n" in text
+    assert f"BindAddress: {GATEWAY}\n" in text and "Proxy: http://proxy:3128\n" in text
     assert "Remap" not in text
     assert "Proxy" not in cacher.settings(Path("/c"), Path("/l"), None)
 
@@ -227,7 +228,7 @@ def test_the_cacher_has_no_remap_lines_and_listens_on_the_bridge_alone() -> None
 
 MOUNTINFO = rf"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 23 22 0:21 / /proc rw - proc proc rw
-40 22 0:50 / {STATE}/hosts/web1/root rw - overlay homelab-patching-lab rw,lowerdir=/x
+40 22 0:50 / {STATE}/hosts/web1/root rw - overlay {NAME} rw,lowerdir=/x
 41 40 0:51 / {STATE}/hosts/web1/root/inner rw - tmpfs tmpfs rw
 42 22 0:52 / {STATE}-of-somebody-else rw - tmpfs tmpfs rw
 43 22 0:53 / /srv/with\040space rw - overlay overlay rw
@@ -249,21 +250,29 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
     assert system.filesystem(system.parse_mounts(MOUNTINFO), Path(path)) == kind
 
 
+# As systemd writes it in the name of a scope.
+ESCAPED = MACHINE_PREFIX.replace("-", r"\x2d")
+
+
 @pytest.mark.parametrize(
     ("argv", "cgroups", "ours"),
     [
         (["systemd-nspawn", "--quiet", f"--directory={STATE}/hosts/web1/root"], "0::/user.slice", True),
         (["/usr/sbin/apt-cacher-ng", "-c", f"{STATE}/apt-cacher-ng"], "0::/", True),
         (["python", "-B", "-m", "lab.supervisor", f"{STATE}/lab.json"], "0::/", True),
-        (["/sbin/init"], "1:name=systemd:/homelab-patching-lab/web1/payload\n0::/", True),
-        (["/sbin/init"], r"0::/machine.slice/machine-lab\x2dweb1.scope/payload", True),
+        (["/sbin/init"], f"1:name=systemd:/{NAME}/web1/payload\n0::/", True),
+        (["/sbin/init"], rf"0::/machine.slice/machine-{ESCAPED}web1.scope/payload", True),
         # Not: other machines, somebody's pager on our log, another project's supervisor, a shell in our folder.
         (["systemd-nspawn", "--directory=/srv/other"], "0::/", False),
-        (["/sbin/init"], r"0::/machine.slice/machine-lab\x2dother.scope/payload", False),
+        (["/sbin/init"], rf"0::/machine.slice/machine-{ESCAPED}other.scope/payload", False),
         (["less", f"{STATE}/supervisor.log"], "0::/user.slice", False),
         (["apt-cacher-ng", "-c", "/etc/apt-cacher-ng"], "0::/system.slice/apt-cacher-ng.service", False),
         (["python", "-m", "lab.supervisor"], "0::/", False),
-        (["bash"], "0::/user.slice/homelab-patching-lab-notes", False),
+        (["bash"], f"0::/user.slice/{NAME}-notes", False),
+        # Nor what is another lab's.
+        (["systemd-nspawn", f"--directory={STATE}x/hosts/web1/root"], "0::/", False),
+        (["/sbin/init"], rf"0::/{NAME}x/web1/payload", False),
+        (["/sbin/init"], r"0::/machine.slice/machine-labx\x2dweb1.scope/payload", False),
         ([""], "", False),
     ],
 )
@@ -272,7 +281,7 @@ def test_only_what_is_provably_ours_is_ended(argv: list[str], cgroups: str, ours
 
 
 def test_a_process_is_its_pid_and_its_start() -> None:
-    me = system.myself()
+    me = system.process(os.getpid())
     assert system.alive(me)
     assert not system.alive({"pid": os.getpid(), "start": me["start"] + 1})
     assert not system.alive(None)
@@ -298,6 +307,8 @@ def test_a_link_in_place_of_a_tree_is_not_followed(tmp_path: Path) -> None:
 
 # --- checks ---
 
+# The address of the lab as the kernel lists it.
+OWN = bytes(reversed(ipaddress.ip_address(GATEWAY).packed)).hex().upper()
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: {address}:{port} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 1 1
 """
@@ -307,7 +318,7 @@ TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retr
     ("address", "port", "state", "taken"),
     [
         ("00000000", "0C46", "0A", [3142]),  # every address
-        ("010012C6", "1F46", "0A", [8006]),  # the lab's own
+        (OWN, "1F46", "0A", [8006]),  # the lab's own
         ("0100007F", "1F46", "0A", []),  # loopback does not disturb
         ("00000000", "0016", "0A", []),
         ("00000000", "0C46", "01", []),  # a connection, no listener
@@ -322,12 +333,15 @@ def test_a_listener_on_all_ipv6_addresses_has_the_port_too() -> None:
     assert checks.taken_ports("", TCP.format(address="0" * 31 + "1", port="0C46", state="0A")) == []
 
 
+ADDRESSES = [str(address) for address in ipaddress.ip_network(NETWORK)]
+
+
 @pytest.mark.parametrize(
     ("routes", "users"),
     [
-        ([{"dst": "default", "dev": "eth0"}, {"dst": "198.18.0.0/24", "dev": "hplab0"}], []),
+        ([{"dst": "default", "dev": "eth0"}, {"dst": NETWORK, "dev": BRIDGE}], []),
         ([{"dst": "198.18.0.0/15", "dev": "tun0"}], ["tun0"]),
-        ([{"dst": "198.18.0.7", "dev": "eth1"}, {"dst": "192.168.0.0/16", "dev": "eth0"}], ["eth1"]),
+        ([{"dst": ADDRESSES[7], "dev": "eth1"}, {"dst": "192.168.0.0/16", "dev": "eth0"}], ["eth1"]),
         ([], []),
     ],
 )
