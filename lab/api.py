@@ -267,11 +267,11 @@ def _hand_over() -> dict[str, str]:
 # --- up and down ---
 
 
-def _install(families: Sequence[str]) -> None:
-    """Install the Debian packages that are missing."""
+def _install(families: Sequence[str]) -> bool:
+    """Install the Debian packages that are missing; were there any?"""
     missing = checks.missing_packages(families)
     if not missing:
-        return
+        return False
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
     with step(f"Installing {', '.join(missing)}", 30):
         own_cacher = "apt-cacher-ng" in missing
@@ -286,6 +286,7 @@ def _install(families: Sequence[str]) -> None:
         if own_cacher and not Path("/run/systemd/system").is_dir():
             # Without systemd its start script has run, unless a policy forbids that.
             subprocess.run(["/etc/init.d/apt-cacher-ng", "stop"], capture_output=True, check=False)
+    return True
 
 
 def _mask_cacher() -> None:
@@ -322,6 +323,7 @@ def check() -> str:
         _refuse_other(lab)
         _refuse_kind(lab)
         return f"this lab is up (pid {lab['supervisor']['pid']})"
+    archive.refresh_if_empty()
     sources = checks.all_of_them(wanted, free=not lab)
     _archives_answer(wanted, sources)
     missing = checks.missing_packages(wanted.families)
@@ -427,7 +429,8 @@ def up(names: list[str] | None = None) -> dict[str, Any]:
         sources = checks.all_of_them(wanted)
         _archives_answer(wanted, sources)
         with locked(CACHE_LOCK):
-            _install(wanted.families)
+            if _install(wanted.families):
+                checks.machine()
         try:
             return _up(wanted, picked, sources)
         except BaseException as error:
