@@ -97,6 +97,15 @@ def told(played: Played, host: str) -> dict:
     return entry
 
 
+# A postinst that is at work until a test lets it go on.
+WAITS = "touch /run/lab-began; n=0; until [ -e /run/lab-go-on ] || [ $n -ge 900 ]; do sleep 1; n=$((n + 1)); done"
+
+
+def await_on(host: str, condition: str) -> None:
+    """Wait until a shell command succeeds on a host."""
+    ask(host, f"timeout 240 sh -c 'until {condition}; do sleep 0.5; done'")
+
+
 def version(host: str, name: str) -> str:
     """The version of a package on a host."""
     return ask(host, f"dpkg-query -W -f '${{Version}}' {name}")

@@ -171,7 +171,7 @@ def test_an_api_that_does_not_answer_refuses_its_cluster_and_no_other(one, pendi
     assert run("patch", policy=policy(*EVERYBODY)).status == 0
 
 
-# Between gate and reboot it is the fence that holds, on a node as on a plain host (test_lost.py).
+# Between gate and reboot it is the fence that holds, on a node as on a plain host (test_claims.py).
 @pytest.mark.parametrize("where", ["Call | Note what it came to", *(["patch_reboot : Reboot"] if FULL else [])])
 def test_a_run_that_slept_past_its_claims_touches_nothing_more(one, pending, run, asleep, where):
     """Once between gate and reboot, once in a drain that a budget blocks."""

@@ -1,105 +1,157 @@
-"""Hosts that stop answering, come back late or never, and runs that sleep: asked of the machines."""
+"""Hosts that stop answering, come back late or never, in the second of three waves of a roll; and the roll after it.
+
+Nobody may be there any more, and still nothing is done twice.
+"""
 
 import time
 
-from tests.faults.conftest import at, awake, results, version
-from tests.support import CHECKOUT, ask, lab, state
+import pytest
 
-BOTH = {
-    **{"patching_hosts": "app1:db1", "patching_reconnect_timeout": 5, "patching_reboot_timeout": 15},
-    "patch_packages_poll": 5,
-}
-COUNTED = "echo $2 >> /root/configured"  # a postinst is called as: configure OLD-VERSION
+from tests.faults.conftest import WAITS, at, await_on, told
+from tests.support import CHECKOUT, ask, lab, pending, state
 
-
-def in_a_while(seconds, *words):
-    """A moment that breaks something a little later, while the task is at work."""
-    command = " ".join([str(CHECKOUT / "tools" / "lab"), *words])
-    return ["sh", "-c", f"(sleep {seconds}; {command}) > /dev/null 2>&1 &"]
+FIRST, LATER = "app1", "web1"
+# Cut off before the upgrade; in the middle of it; for a while; never back from its reboot; late to go down for it.
+SILENT, CUT, BACK, GONE, SLOW = "db1", "app2", "app3", "app4", "app5"
+HOSTS = (FIRST, SILENT, CUT, BACK, GONE, SLOW, LATER)
+POLICY = {"patching_hosts": ":".join(HOSTS), "patching_wave_size": 5}
+LAB = CHECKOUT / "tools" / "lab"
 
 
-def test_cut_off_while_dpkg_works(small, package, run):
-    small("app1", "db1")
-    package("lab-roll", "app1", "db1", new=("--postinst", f"{COUNTED}; sleep 12"))
-    moment = {"host": "app1", "task": "Upgrade", "run": in_a_while(5, "cut", "app1")}
-    played = run("patch", policy=BOTH, moments=[moment])
-    assert played.status != 0
-    assert results(played) == {"app1": "lost", "db1": "not attempted"}
-    assert "upgrade" in played.report["hosts"]["app1"]["reason"]
+def meanwhile(script):
+    """A command for a moment that goes on while the task is at work."""
+    return ["sh", "-c", f"({script}) > /dev/null 2>&1 &"]
+
+
+def cut_at_work(host):
+    """The moment that cuts a host off as soon as dpkg is at work there."""
+    began = f"timeout 240 {LAB} shell {host} sh -c 'until test -e /run/lab-began; do sleep 0.2; done'"
+    return {"host": host, "task": "Upgrade", "run": meanwhile(f"{began}; {LAB} cut {host}")}
+
+
+@pytest.fixture(scope="module")
+def before(small, package):
+    """The states of the hosts before the roll, with updates pending."""
+    small(*HOSTS)
+    package("lab-slow", CUT, BACK, new=("--postinst", f"echo $2 >> /root/configured\n{WAITS}"))
+    package("lab-roll", FIRST, SILENT, GONE, SLOW, LATER, new=("--postinst", "touch /run/reboot-required"))
+    ask(SLOW, "echo 'until test -e /run/lab-go-on; do sleep 0.5; done' > /root/slow.sh")
+    stop = "--property='ExecStop=/bin/sh /root/slow.sh' --property=TimeoutStopSec=900"
+    ask(SLOW, f"systemd-run -q --unit=lab-slow {stop} sleep infinity")
+    return {host: state(host) for host in HOSTS}
+
+
+@pytest.fixture(scope="module")
+def lost(before, run):
+    """The roll in which they get lost."""
+    healed = f"sleep 3; {LAB} heal {BACK}; {LAB} shell {BACK} touch /run/lab-go-on"
+    return run(
+        "patch",
+        policy={**POLICY, "patch_packages_poll": 5},
+        host_policy={
+            FIRST: {"patching_ring": 10},
+            **{host: {"patching_reconnect_timeout": 5} for host in (SILENT, CUT)},
+            **{host: {"patching_reboot_timeout": 15} for host in (GONE, SLOW)},
+            LATER: {"patching_ring": 90},
+        },
+        moments=[
+            at(SILENT, "Upgrade", "cut", SILENT),
+            cut_at_work(CUT),
+            cut_at_work(BACK),
+            {"host": BACK, "task": "Wait until the host answers again", "run": meanwhile(healed)},
+            at(GONE, "Reboot", "shell", GONE, "systemctl", "disable", "-q", "ssh"),
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def after(lost):
+    """The states of the hosts after it."""
+    return {host: state(host) for host in HOSTS}
+
+
+@pytest.fixture(scope="module")
+def once(after, before):
+    """The boots of the hosts, which all answer again."""
     # Nobody was there, and dpkg went on to its end.
-    deadline = time.monotonic() + 30
-    while ask("app1", "dpkg-query -W -f '${Version} ${db:Status-Status}' lab-roll") != "2.0 installed":
+    ask(CUT, "touch /run/lab-go-on")
+    await_on(CUT, 'dpkg-query -W -f "\\${Version} \\${db:Status-Status}" lab-slow | grep -qx "2.0 installed"')
+    lab("heal", CUT, SILENT)
+    ask(GONE, "systemctl enable -q --now ssh")
+    ask(SLOW, "touch /run/lab-go-on")
+    deadline = time.monotonic() + 240
+    while ask(SLOW, "cat /proc/sys/kernel/random/boot_id", check=False) in ("", before[SLOW].boot_id):
         assert time.monotonic() < deadline
         time.sleep(1)
-    lab("heal", "app1")
-    played = run("patch", policy=BOTH)
-    assert played.status == 0
-    assert results(played) == {"app1": "patched", "db1": "patched"}
-    assert [item["name"] for item in played.report["hosts"]["app1"]["packages"]] == ["lab-roll"]
-    assert ask("app1", "cat /root/configured") == "1.0"
-    assert state("app1").leftovers == []
+    lab("start", SLOW)
+    return {host: state(host).boot_id for host in HOSTS}
 
 
-def test_a_connection_that_is_lost_for_a_while_costs_nothing(small, package, run):
-    small("app1")
-    package("lab-roll", "app1", new=("--postinst", f"{COUNTED}; sleep 12"))
-    cut = {"host": "app1", "task": "Upgrade", "run": in_a_while(5, "cut", "app1")}
-    heal = {"host": "app1", "task": "Wait until the host answers again", "run": in_a_while(3, "heal", "app1")}
-    policy = {**BOTH, "patching_hosts": "app1", "patching_reconnect_timeout": 60}
-    played = run("patch", policy=policy, moments=[cut, heal])
-    assert played.status == 0
-    assert results(played) == {"app1": "patched"}
-    assert ask("app1", "cat /root/configured") == "1.0"
+@pytest.fixture(scope="module")
+def healed(once, run):
+    """The next roll, over the same hosts."""
+    return run("patch", policy=POLICY)
 
 
-def test_a_host_that_never_comes_back(small, package, run):
-    small("app1", "db1")
-    package("lab-roll", "app1", "db1", new=("--postinst", "touch /run/reboot-required"))
-    played = run(
-        "patch", policy=BOTH, moments=[at("app1", "Reboot", "shell", "app1", "systemctl", "disable", "-q", "ssh")]
-    )
-    assert played.status != 0
-    assert results(played) == {"app1": "failed", "db1": "not attempted"}
-    assert played.report["hosts"]["app1"]["reason"].startswith("reboot: ")
-    assert version("db1", "lab-roll") == "1.0"
-    ask("app1", "systemctl enable -q --now ssh")
-    once = state("app1").boot_id
-    played = run("patch", policy=BOTH)
-    assert played.status == 0
-    assert results(played) == {"app1": "patched", "db1": "patched"}
-    assert state("app1").boot_id == once
-    assert state("app1").leftovers == []
+def test_the_wave_before_them_was_patched_and_rebooted(lost, before, after):
+    assert told(lost, FIRST)["result"] == "patched"
+    assert after[FIRST].boot_id != before[FIRST].boot_id
 
 
-def test_a_host_that_takes_its_time_to_go_down(small, package, run):
-    small("app1", "db1")
-    package("lab-roll", "app1", "db1", new=("--postinst", "touch /run/reboot-required"))
-    ask("app1", "systemd-run -q --unit=lab-slow --property='ExecStop=/bin/sleep 40' sleep infinity")
-    before = state("app1").boot_id
-    played = run("patch", policy=BOTH)
-    assert played.status != 0
-    assert results(played) == {"app1": "failed", "db1": "not attempted"}
-    deadline = time.monotonic() + 90
-    while ask("app1", "cat /proc/sys/kernel/random/boot_id", check=False) in ("", before):
-        assert time.monotonic() < deadline
-        time.sleep(2)
-    once = state("app1").boot_id
-    played = run("patch", policy=BOTH)
-    assert played.status == 0
-    assert results(played) == {"app1": "patched", "db1": "patched"}
-    assert state("app1").boot_id == once
+def test_the_wave_after_them_is_not_touched_and_the_roll_is_red(lost, before, after):
+    assert lost.status != 0
+    assert "Report of run" in lost.output
+    assert told(lost, LATER)["result"] == "not attempted"
+    assert after[LATER] == before[LATER]
 
 
-def test_a_run_that_slept_past_its_claim_touches_nothing_more(small, package, run, asleep):
-    small("app1")
-    package("lab-roll", "app1", new=("--postinst", "touch /run/reboot-required"))
-    first = asleep("app1", "patch_reboot : Reboot", {"patching_hosts": "app1", "patching_claim_seconds": 15})
-    time.sleep(16)
-    second = run("patch", policy={"patching_hosts": "app1"})
-    assert second.status == 0
-    once = state("app1").boot_id
-    assert "Reboot command failed" in awake(first)
-    assert first.returncode != 0
-    time.sleep(5)
-    assert state("app1").boot_id == once
-    assert state("app1").leftovers == []
+def test_cut_off_before_the_upgrade(lost, before, after):
+    assert told(lost, SILENT)["result"] == "lost"
+    assert after[SILENT].boot_id == before[SILENT].boot_id
+
+
+def test_cut_off_while_dpkg_works(lost):
+    entry = told(lost, CUT)
+    assert entry["result"] == "lost"
+    assert "upgrade" in entry["reason"]
+
+
+def test_a_connection_that_is_lost_for_a_while_costs_nothing(lost):
+    assert told(lost, BACK)["result"] == "patched"
+    assert ask(BACK, "cat /root/configured") == "1.0"
+
+
+def test_a_host_that_never_comes_back(lost):
+    entry = told(lost, GONE)
+    assert entry["result"] == "failed"
+    assert entry["reason"].startswith("reboot: ")
+
+
+def test_a_host_that_takes_its_time_to_go_down(lost):
+    assert told(lost, SLOW)["result"] == "failed"
+
+
+def test_the_next_run_finishes_the_roll(healed):
+    assert healed.status == 0
+    assert told(healed, FIRST)["result"] == "nothing to do"
+    assert told(healed, LATER)["result"] == "patched"
+    assert {told(healed, host)["result"] for host in (SILENT, CUT, GONE, SLOW)} == {"patched"}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_nothing_is_left_on_a_host_after_the_next_run(healed, host):
+    told(healed, host)
+    assert pending(host) == []
+    assert state(host).leftovers == []
+
+
+def test_what_dpkg_did_while_nobody_was_there_is_not_done_again_and_is_told(healed):
+    assert [item["name"] for item in told(healed, CUT)["packages"]] == ["lab-slow"]
+    assert ask(CUT, "cat /root/configured") == "1.0"
+
+
+@pytest.mark.parametrize("host", [GONE, SLOW])
+def test_a_host_that_rebooted_late_is_not_rebooted_again(healed, before, once, host):
+    told(healed, host)
+    assert once[host] != before[host].boot_id
+    assert state(host).boot_id == once[host]

@@ -35,6 +35,7 @@ def touched(inventory):
         (["--tags", "upgrade"], "--tags and --skip-tags would cut safety steps"),
         (["--skip-tags", "reboot"], "--tags and --skip-tags would cut safety steps"),
         (["-e", "patching_hosts=web9"], "No host matches web9"),
+        (["-e", "patching_exclude_package=kernel"], "Did you mean patching_exclude_packages?"),
     ],
 )
 def test_refused_before_a_host_is_touched(inventory, playbook, arguments, says):
