@@ -1,10 +1,11 @@
 """Prepares machines for the proof of the daily policy: python -m tests.daily prepare FILE | forget
 
-Real security updates are pending on the hosts. On each there are also a package from an archive that is not allowed,
-two from one that is, one of which is blacklisted, and on one there are kernels that nothing needs. One host is given
-the shape of Ubuntu: its os-release, and archives that call themselves Ubuntu's; where the lab runs real Ubuntu hosts
-(LAB_DISTRO), these archives stand beside the real ones. All are configured by hand in such a way that without the role
-all of this would go wrong.
+On each host an update is pending from its distribution's security archive as the lab's repository plays it, and what
+the real one has today. There are also a package from an archive that is not allowed, and two from one that is, one of
+which is blacklisted; on one host there are kernels that nothing needs. One host is given the shape of Ubuntu: its
+os-release, and archives that call themselves Ubuntu's; where the lab runs real Ubuntu hosts (LAB_DISTRO), these
+archives stand beside the real ones. All are configured by hand in such a way that without the role all of this would go
+wrong.
 """
 
 import json
@@ -12,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.support import ask, lab, pending, state
+from tests.support import SECURITY_SUITES, ask, lab, pending, play_security_archive, state
 
 HOSTS = ("app3", "db2", "app2")
 GENUINE = os.environ.get("LAB_DISTRO", "").startswith("ubuntu")
@@ -20,6 +21,8 @@ UBUNTU = HOSTS if GENUINE else ("app2",)
 # Those with the security archive of the distribution that they really run.
 REAL = HOSTS if GENUINE else ("app3", "db2")
 SECURITY_ORIGIN = "noble-security" if GENUINE else "Debian-Security"
+# The package in Debian's played security archives.
+DEBIAN_PACKAGE = "lab-daily-debian"
 # Archive -> Origin of its Release file, and the package in it.
 ARCHIVES = {
     "noble": ("Ubuntu", "lab-daily-release"),
@@ -62,6 +65,13 @@ def publish(version: str) -> None:
         lab("publish", package, version, "--suite", archive)
     for package, archive in OTHERS.items():
         lab("publish", package, version, "--suite", archive)
+    for suite in () if GENUINE else SECURITY_SUITES.values():
+        lab("publish", DEBIAN_PACKAGE, version, "--suite", suite)
+
+
+def own_security_package(host: str) -> str:
+    """The package that the played security archive of a host's own distribution has."""
+    return ARCHIVES["noble-security"][1] if host in UBUNTU else DEBIAN_PACKAGE
 
 
 def write(host: str, files: dict) -> None:
@@ -97,7 +107,7 @@ def kernels(host: str) -> None:
 
 
 def from_security(host: str) -> list:
-    """What the security archive of the distribution has for a host; after a point release that may be little."""
+    """What the security archives of the distribution, the played and the real one, have for a host."""
     simulated = ask(host, "apt-get -s dist-upgrade | grep '^Inst' || true")
     return [line.split()[1] for line in simulated.splitlines() if SECURITY_ORIGIN in line]
 
@@ -108,12 +118,17 @@ def prepare(file: Path) -> None:
         lab("suite", archive, "--origin", origin, "--label", origin, "--codename", "noble").strip()
         for archive, (origin, _package) in ARCHIVES.items()
     ]
+    if not GENUINE:
+        play_security_archive(*REAL)
     publish("1.0")
     for host in UBUNTU:
         shape(host, sources)
     for host in HOSTS:
         write(host, BY_HAND)
-        packages = [*OTHERS, *(package for _origin, package in ARCHIVES.values() if host in UBUNTU)]
+        # The security archive alone: sixty thousand packages that nobody upgrades would make all of it slow.
+        ask(host, "sed -Ei '/ (bookworm|trixie|noble)(-updates)? main$/d' /etc/apt/sources.list")
+        own = [package for _origin, package in ARCHIVES.values()] if host in UBUNTU else [DEBIAN_PACKAGE]
+        packages = [*OTHERS, *own]
         ask(host, f"apt-get update -qq; apt-get install -qq -y {' '.join(packages)} >/dev/null 2>&1")
     kernels("db2")
     publish("2.0")
@@ -125,12 +140,12 @@ def prepare(file: Path) -> None:
 
 
 def forget() -> None:
-    """Take the packages out of the repository, and throw away what the machines have become."""
-    for package in (*OTHERS, *(package for _origin, package in ARCHIVES.values())):
-        lab("unpublish", package, check=False)
+    """Put the repository back, and throw away what the machines have become."""
+    lab("reset", "--repo")
     there = {host["name"] for host in json.loads(lab("status", "--json"))["hosts"]}
-    for host in sorted(there.intersection(HOSTS)):
-        lab("reset", host)
+    mine = sorted(there.intersection(HOSTS))
+    if mine:
+        lab("reset", *mine)
 
 
 if __name__ == "__main__":

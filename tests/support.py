@@ -126,6 +126,19 @@ def everywhere(hosts: Sequence[str], command: str) -> None:
         list(pool.map(lambda host: ask(host, command), hosts))
 
 
+# Codename of a Debian -> suite of its security archive, as its Release file has it.
+SECURITY_SUITES = {"bookworm": "oldstable-security", "trixie": "stable-security"}
+
+
+def play_security_archive(*hosts: str) -> None:
+    """Let hosts know the security archive of their Debian as the lab's repository plays it; nothing is fetched yet."""
+    for host in hosts:
+        codename = ask(host, ". /etc/os-release; echo $VERSION_CODENAME")
+        fields = ("--origin", "Debian", "--label", "Debian-Security", "--codename", f"{codename}-security")
+        line = lab("suite", SECURITY_SUITES[codename], *fields).strip()
+        ask(host, f"echo '{line}' > /etc/apt/sources.list.d/security.list")
+
+
 def lab_env() -> dict[str, str]:
     """What a controller exports to reach the lab's Proxmox VE and its guests."""
     lines = (CLIENT / "env").read_text().splitlines()

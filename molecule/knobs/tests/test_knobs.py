@@ -11,8 +11,8 @@ from tests.support import ask, check_report, state
 FOLDER = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 BEFORE = json.loads((FOLDER / "before.json").read_text())
 HOSTS = sorted(BEFORE)
-# The lab's own, pending everywhere: see prepare.yml.
-EXCLUDED, WANTED = "lab-knobs-excluded", "lab-knobs-wanted"
+# The lab's own, pending everywhere: see prepare.yml. The last one is no security update.
+EXCLUDED, WANTED, PLAIN = "lab-knobs-excluded", "lab-knobs-wanted", "lab-knobs-plain"
 
 
 def span(name):
@@ -21,21 +21,16 @@ def span(name):
     return float(began), float(ended)
 
 
-def installed(name):
-    """The version of the excluded package from before."""
-    return BEFORE[name]["packages"][EXCLUDED]
-
-
 def left(name):
-    """What apt would still upgrade: package -> line."""
+    """What apt would still upgrade."""
     simulated = ask(name, "apt-get update -qq; apt-get -s dist-upgrade | grep '^Inst' || true")
-    return {line.split()[1]: line for line in simulated.splitlines()}
+    return {line.split()[1] for line in simulated.splitlines()}
 
 
 def test_updates_were_pending_before():
     """Otherwise this scenario proves nothing."""
     for name in HOSTS:
-        assert {EXCLUDED, WANTED} <= set(BEFORE[name]["pending"])
+        assert set(BEFORE[name]["pending"]) == {EXCLUDED, WANTED, PLAIN}
 
 
 def test_rings_and_labels_keep_their_order():
@@ -45,15 +40,12 @@ def test_rings_and_labels_keep_their_order():
 
 
 def test_only_security_updates_where_the_policy_says_so():
-    pending, still = set(BEFORE["web1"]["pending"]), left("web1")
-    assert pending - set(still)
-    assert not [line for package, line in still.items() if "-Security:" in line and package != EXCLUDED]
+    assert left("web1") == {EXCLUDED, PLAIN}
 
 
 @pytest.mark.parametrize("name", ["app1", "db1"])
 def test_everything_else_is_upgraded_but_the_excluded_package(name):
-    assert set(left(name)) == {EXCLUDED}
-    assert ask(name, f"dpkg-query -W -f '${{Version}}' {EXCLUDED}") == installed(name)
+    assert left(name) == {EXCLUDED}
 
 
 @pytest.mark.parametrize(("name", "rebooted"), [("web1", True), ("app1", True), ("db1", False)])
@@ -66,8 +58,7 @@ def test_the_reports_are_where_the_user_wants_them():
     for report in reports:
         check_report(report)
     results = {name: entry["result"] for name, entry in reports[0]["hosts"].items()}
-    assert results == {"app1": "patched", "web1": "patched", "db1": results["db1"]}
-    assert results["db1"] in ("patched", "reboot pending")
+    assert results == {"app1": "patched", "web1": "patched", "db1": "reboot pending"}
     kept = reports[0]["hosts"]["app1"]["kept_back"]
     assert {"name": EXCLUDED, "why": "excluded by patching_exclude_packages"} in kept
 

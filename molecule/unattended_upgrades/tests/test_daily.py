@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daily import ARCHIVES, HOSTS, OLD_KERNELS, REAL, SECURITY_ORIGIN, UBUNTU
+from tests.daily import ARCHIVES, HOSTS, OLD_KERNELS, REAL, SECURITY_ORIGIN, UBUNTU, own_security_package
 from tests.support import administrator, ask
 
 BEFORE = json.loads((Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "before.json").read_text())
@@ -60,6 +60,8 @@ def version(name, package):
 def test_updates_were_pending_before(name):
     """Otherwise this scenario proves nothing."""
     assert "lab-daily-foreign" in BEFORE[name]["pending"]
+    if name in REAL:
+        assert own_security_package(name) in BEFORE[name]["security"]
 
 
 @every
@@ -69,8 +71,7 @@ def test_it_runs_well(name):
 
 @real
 def test_security_updates_of_the_distribution_are_installed(name):
-    if not BEFORE[name]["security"]:
-        pytest.skip("the archive has no security update for it at the moment")
+    """Those of the played archive, and whatever the real one has today."""
     for package in BEFORE[name]["security"]:
         full = package if package in BEFORE[name]["packages"] else f"{package}:{ask(name, 'dpkg --print-architecture')}"
         assert version(name, package) != BEFORE[name]["packages"][full]
@@ -169,10 +170,11 @@ def test_no_service_is_restarted_in_the_middle(name):
 
 @every
 def test_sshd_is_never_restarted_by_needrestart(name):
+    # It would have a reason: a library of sshd's is replaced by itself.
+    replace = "set -- $(grep -o '/[^ ]*libcrypto[^ ]*' /proc/$(pgrep -o -x sshd)/maps); cp -p $1 $1.new; mv $1.new $1"
+    ask(name, replace)
+    assert "NEEDRESTART-SVC: ssh" in ask(name, "needrestart -b")
     before = services(name)["ssh.service"]
-    if any(package.startswith("libssl") for package in BEFORE[name]["security"]):
-        # It would have a reason: its libraries were replaced.
-        assert "NEEDRESTART-SVC: ssh" in ask(name, "needrestart -b")
     ask(name, "needrestart -q -l -r a", check=False)
     assert services(name)["ssh.service"] == before
 
