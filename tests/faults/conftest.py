@@ -106,6 +106,15 @@ def await_on(host: str, condition: str) -> None:
     ask(host, f"timeout 240 sh -c 'until {condition}; do sleep 0.5; done'")
 
 
+def await_boot(host: str, old: str) -> None:
+    """Wait until a host answers in another boot than the old one."""
+    deadline = time.monotonic() + 240
+    while ask(host, "cat /proc/sys/kernel/random/boot_id", check=False) in ("", old):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    lab("start", host)
+
+
 def version(host: str, name: str) -> str:
     """The version of a package on a host."""
     return ask(host, f"dpkg-query -W -f '${{Version}}' {name}")

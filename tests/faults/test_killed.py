@@ -1,95 +1,171 @@
-"""The controller is killed with SIGKILL at every boundary of a run over one host; the next run puts the host right.
+"""The controller is killed with SIGKILL at a boundary of a run over one host; the next run puts the host right.
 
-By default after every task that changed something, by the next run and by a recovery in turns; with FULL=1 before every
-task, by each of them.
+By default once at each kind of boundary: claimed, downloaded, upgrading, upgraded, reboot recorded, rebooted and given
+back; each on a host of its own, and healed by the next run or by a recovery in turns (upgrading: by each of them).
+With FULL=1 also before every task, healed both ways. All hosts of one healer are healed by one run.
 """
 
 import json
 import os
-from itertools import cycle
+from dataclasses import dataclass
 
 import pytest
 
-from tests.support import ask, pending, state
+from tests.faults.conftest import WAITS, at, await_boot, said, told
+from tests.support import CHECKOUT, Played, State, ask, everywhere, state
 
 FULL = bool(os.environ.get("PATCHING_FULL"))
-HOST, WANTED = "app1", "lab-wanted"
-ONLY = {"patching_hosts": HOST}
+WANTED = "lab-wanted"
+HOSTS = ("app1", "app2", "app3", "app4", "app5", "app6", "app7", "app8")
+CLAIM = "/var/lib/homelab-patching/claim.json"
+# Boundary: the task after whose change it lies.
+AFTER = {
+    "claimed": "Claim the host",
+    "downloaded": "Download the packages",
+    "upgraded": "patch_packages : Upgrade",
+    "rebooted": "patch_reboot : Reboot",
+    "given back": "Give the host back",
+}
+# Boundary: the task that is at work there, and how the host tells.
+WITHIN = {
+    "upgrading": ("Upgrade", "test -e /run/lab-began"),
+    "reboot recorded": ("patch_reboot : Reboot", f"grep -q reboot {CLAIM}"),
+}
+# What a healer does while an upgrade that the dead run left is still at work.
+WAITING = {
+    "patch": "Download the packages",
+    "recover": "Recover | Wait for its upgrade and finish what dpkg had begun",
+}
+CASES = {
+    ("claimed", "recover"): "app1",
+    ("downloaded", "patch"): "app2",
+    ("upgrading", "patch"): "app3",
+    ("upgrading", "recover"): "app4",
+    ("upgraded", "recover"): "app5",
+    ("reboot recorded", "patch"): "app6",
+    ("rebooted", "recover"): "app7",
+    ("given back", "patch"): "app8",
+}
 
 
-@pytest.fixture
-def prepare(small, package):
-    """Makes the host want one update that asks for a reboot."""
+@dataclass
+class Killed:
+    """A host before the run that was killed, after it, and after the run that heals."""
 
-    def prepare():
-        small(HOST)
-        package(WANTED, HOST, new=("--postinst", "touch /run/reboot-required"))
-        assert pending(HOST) == [WANTED]
-        return state(HOST)
-
-    return prepare
+    before: State
+    left: State
+    after: State
+    healed: Played
 
 
-def killed(run, tmp_path, at=-1, policy=None):
-    """One run; the lines that the callback wrote."""
-    log = tmp_path / f"killer-{at}"
-    env = {"ANSIBLE_CALLBACKS_ENABLED": "killer", "KILLER_LOG": str(log), "KILLER_AT": str(at)}
-    played = run("patch", policy=policy or ONLY, env=env)
+def prepare(small, package, hosts):
+    """Make hosts want one update that asks for a reboot; their states."""
+    small(*hosts)
+    script = f"echo $2 >> /root/configured; touch /run/reboot-required\ntest ! -e /etc/lab-waits || {{\n{WAITS}\n}}"
+    package(WANTED, *hosts, new=("--postinst", script))
+    return {host: state(host) for host in hosts}
+
+
+def killed(run, tmp_path, at=-1, policy=None, after=""):
+    """One run, killed before the start of a task by its number, or after the change of one by its name; its log."""
+    log = tmp_path / f"killer-{at}{after}"
+    env = {"ANSIBLE_CALLBACKS_ENABLED": "killer", "KILLER_LOG": str(log), "KILLER_AT": str(at), "KILLER_AFTER": after}
+    played = run("patch", policy=policy, env=env)
     return played, [json.loads(line) for line in log.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("healers", [["patch"], ["recover"]] if FULL else [["patch", "recover"]], ids="-".join)
-def test_killed_at_every_boundary(prepare, run, tmp_path, healers):
-    before = prepare()
-    played, lines = killed(run, tmp_path)
-    assert played.status == 0
-    clean = state(HOST)
-    starts = [line for line in lines if "start" in line]
-    first = next(line["start"] for line in starts if line["task"].endswith("Claim the host"))
-    last = max(line["changed"] for line in lines if "changed" in line) + 1
-    boundaries = sorted(
-        range(first, last + 1) if FULL else {line["changed"] + 1 for line in lines if "changed" in line}
-    )
-    print(f"{len(starts)} tasks start; killed before {len(boundaries)} of them: {boundaries}")
+def killed_within(run, host, task, condition):
+    """One run, killed while a task is at work, as soon as a command succeeds on the host."""
+    waits = f"until {CHECKOUT}/tools/lab shell {host} sh -c '{condition}'; do sleep 0.2; done"
+    kill = {"host": host, "task": task, "run": ["sh", "-c", f"({waits}; kill -9 $PPID) > /dev/null 2>&1 &"]}
+    return run("patch", policy={"patching_hosts": host}, moments=[kill])
 
-    for at, healer in zip(boundaries, cycle(healers), strict=False):
-        what = f"killed before task {at}, {starts[at]['task']}; then {healer}"
-        print(what)
-        before = prepare()
-        played, _lines = killed(run, tmp_path, at)
-        assert played.status == -9, what
-        left = state(HOST)
-        healed = run(healer, policy=ONLY)
-        assert healed.status == 0, what
-        after = state(HOST)
-        assert after.leftovers == [], what
-        upgraded = left.packages[WANTED] == "2.0"
-        # A recovery finishes what had begun and begins nothing; a run patches as well.
-        assert after.packages[WANTED] == ("2.0" if healer == "patch" or upgraded else "1.0"), what
-        assert not after.wants_reboot, what
-        if before.leftovers != left.leftovers:
-            assert "left by run" in healed.output, what
-        # Never rebooted twice: a boot that the killed run had brought about is still the one that runs.
-        if left.boot_id != before.boot_id:
-            assert after.boot_id == left.boot_id, what
-        if healer == "patch":
-            assert after.packages == clean.packages, what
+
+def heal(run, healer, hosts, moments=()):
+    """The run that heals several hosts at once."""
+    policy = {"patching_hosts": ":".join(hosts), "patching_wave_size": len(hosts)}
+    return run(healer, policy=policy, moments=moments)
+
+
+def check(host, healer, seen):
+    """Make sure that a host is right again."""
+    assert seen.after.leftovers == []
+    upgraded = seen.left.packages[WANTED] == "2.0"
+    # A recovery finishes what had begun and begins nothing; a run patches as well.
+    wanted = "2.0" if healer == "patch" or upgraded else "1.0"
+    assert seen.after.packages == {**seen.before.packages, WANTED: wanted}
+    assert not seen.after.wants_reboot
+    if seen.before.leftovers != seen.left.leftovers:
+        assert "left by run" in " ".join(said(seen.healed, host).split())
+    # Never rebooted twice: a boot that the killed run had brought about is still the one that runs.
+    if seen.left.boot_id != seen.before.boot_id:
+        assert seen.after.boot_id == seen.left.boot_id
+    # Never installed twice: a postinst is called as: configure OLD-VERSION.
+    assert ask(host, "cat /root/configured || true") == ("1.0" if wanted == "2.0" else "")
+
+
+@pytest.fixture(scope="module")
+def cases(small, package, run, tmp_path_factory):
+    """Case -> the host that was killed and healed there."""
+    before = prepare(small, package, HOSTS)
+    everywhere([host for (boundary, _healer), host in CASES.items() if boundary == "upgrading"], "touch /etc/lab-waits")
+    left, after, healed = {}, {}, {}
+    for (boundary, _healer), host in CASES.items():
+        if boundary in WITHIN:
+            played = killed_within(run, host, *WITHIN[boundary])
+        else:
+            policy = {"patching_hosts": host}
+            played, _lines = killed(run, tmp_path_factory.mktemp("killed"), policy=policy, after=AFTER[boundary])
+        assert played.status == -9, boundary
+        if boundary == "reboot recorded":
+            await_boot(host, before[host].boot_id)
+        left[host] = state(host)
+    for healer in ("patch", "recover"):
+        hosts = [host for (_boundary, by), host in CASES.items() if by == healer]
+        at_work = CASES["upgrading", healer]
+        assert ask(at_work, "systemctl is-active homelab-patching-upgrade", check=False) == "activating"
+        goes_on = at(at_work, WAITING[healer], "shell", at_work)
+        goes_on["run"] += ["sh", "-c", "(sleep 2; touch /run/lab-go-on) > /dev/null 2>&1 &"]
+        healed[healer] = heal(run, healer, hosts, moments=(goes_on,))
+        after.update({host: state(host) for host in hosts})
+    return {
+        (boundary, healer): Killed(before[host], left[host], after[host], healed[healer])
+        for (boundary, healer), host in CASES.items()
+    }
+
+
+@pytest.mark.parametrize(("boundary", "healer"), CASES)
+def test_killed_at_a_boundary_and_healed(cases, boundary, healer):
+    host, seen = CASES[boundary, healer], cases[boundary, healer]
+    told(seen.healed, host)
+    assert seen.healed.status == 0
+    check(host, healer, seen)
 
 
 @pytest.mark.parametrize("healer", ["patch", "recover"])
-def test_killed_while_dpkg_is_at_work(small, package, run, healer):
-    """The unit goes on alone; the next run waits for it, and nothing is installed twice."""
-    small(HOST)
-    package("lab-roll", HOST, new=("--postinst", "echo $2 >> /root/configured; sleep 15"))
-    # The callback runs in ansible-playbook itself; it dies a little later, when the unit has begun.
-    kill = {"host": HOST, "task": "Upgrade", "run": ["sh", "-c", "(sleep 6; kill -9 $PPID) > /dev/null 2>&1 &"]}
-    assert run("patch", policy=ONLY, moments=[kill]).status == -9
-    assert ask(HOST, "systemctl is-active homelab-patching-upgrade", check=False) == "activating"
-    healed = run(healer, policy=ONLY)
-    assert healed.status == 0
-    assert "left by run" in healed.output
-    # A postinst is called as: configure OLD-VERSION.
-    assert ask(HOST, "cat /root/configured") == "1.0"
-    assert ask(HOST, "dpkg-query -W -f '${Version} ${db:Status-Status}' lab-roll") == "2.0 installed"
-    assert [item["name"] for item in healed.report["hosts"][HOST]["packages"]] == ["lab-roll"]
-    assert state(HOST).leftovers == []
+def test_an_upgrade_that_goes_on_alone_is_waited_for_and_told(cases, healer):
+    host, seen = CASES["upgrading", healer], cases["upgrading", healer]
+    assert [item["name"] for item in told(seen.healed, host)["packages"]] == [WANTED]
+
+
+@pytest.mark.skipif(not FULL, reason="takes an hour: make test FULL=1")
+@pytest.mark.parametrize("healer", ["patch", "recover"])
+def test_killed_before_every_task(small, package, run, tmp_path, healer):
+    prepare(small, package, HOSTS[:1])
+    played, lines = killed(run, tmp_path, policy={"patching_hosts": HOSTS[0]})
+    assert played.status == 0
+    starts = [line for line in lines if "start" in line]
+    first = next(line["start"] for line in starts if line["task"].endswith("Claim the host"))
+    last = max(line["changed"] for line in lines if "changed" in line) + 1
+    for begin in range(first, last + 1, len(HOSTS)):
+        there = dict(zip(HOSTS, range(begin, last + 1), strict=False))
+        before = prepare(small, package, list(there))
+        for host, number in there.items():
+            played, _lines = killed(run, tmp_path, number, policy={"patching_hosts": host})
+            assert played.status == -9
+        left = {host: state(host) for host in there}
+        healed = heal(run, healer, list(there))
+        assert healed.status == 0
+        for host, number in there.items():
+            print(f"{host} was killed before task {number}, {starts[number]['task']}; then {healer}")
+            check(host, healer, Killed(before[host], left[host], state(host), healed))

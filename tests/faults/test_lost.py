@@ -3,11 +3,9 @@
 Nobody may be there any more, and still nothing is done twice.
 """
 
-import time
-
 import pytest
 
-from tests.faults.conftest import WAITS, at, await_on, told
+from tests.faults.conftest import WAITS, at, await_boot, await_on, told
 from tests.support import CHECKOUT, ask, lab, pending, state
 
 FIRST, LATER = "app1", "web1"
@@ -79,11 +77,7 @@ def once(after, before):
     lab("heal", CUT, SILENT)
     ask(GONE, "systemctl enable -q --now ssh")
     ask(SLOW, "touch /run/lab-go-on")
-    deadline = time.monotonic() + 240
-    while ask(SLOW, "cat /proc/sys/kernel/random/boot_id", check=False) in ("", before[SLOW].boot_id):
-        assert time.monotonic() < deadline
-        time.sleep(1)
-    lab("start", SLOW)
+    await_boot(SLOW, before[SLOW].boot_id)
     return {host: state(host).boot_id for host in HOSTS}
 
 

@@ -1,7 +1,8 @@
 """Callback: writes down every task that starts, and ends ansible-playbook with SIGKILL before a chosen one.
 
 KILLER_LOG is a file that gets one JSON line for each start of a task on a host, and one for each task that changed
-something. KILLER_AT is the number of the start, counted from 0, that is not reached any more.
+something. KILLER_AT is the number of the start, counted from 0, that is not reached any more; KILLER_AFTER the end of
+the name of a task, and what is not reached is the first start after it has changed something.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class CallbackModule(CallbackBase):
         super().__init__(*args, **kwargs)
         self.starts = 0
         self.at = int(os.environ.get("KILLER_AT", "-1"))
+        self.after = os.environ.get("KILLER_AFTER", "")
+        self.task = ""
 
     def _log(self, **line):
         with open(os.environ["KILLER_LOG"], "a", encoding="utf-8") as stream:
@@ -35,8 +38,11 @@ class CallbackModule(CallbackBase):
             os.kill(os.getpid(), signal.SIGKILL)
         self._log(start=self.starts, host=host.get_name(), task=task.get_name())
         self.starts += 1
+        self.task = task.get_name()
 
     def v2_runner_on_ok(self, result):
         """The task has ended."""
         if result.is_changed():
             self._log(changed=self.starts - 1)
+            if self.after and self.task.endswith(self.after):
+                self.at = self.starts
