@@ -33,6 +33,7 @@ from lab.config import (
     KEYS,
     NUMBER,
     OWNER,
+    PENDING,
     PVE_PORT,
     PVE_TOKEN,
     PVE_USER,
@@ -193,6 +194,10 @@ def requests(*, clear: bool = False) -> list[list[str]]:
 
 def reset_repo() -> None:
     """Put the lab's apt repository back to what it was after `up`."""
+    lab = leftovers.running()
+    if not lab:
+        raise LabError(DOWN)
+    _refuse_kind(lab)
     repo.defaults(table.load())
 
 
@@ -306,14 +311,16 @@ def _refuse_other(lab: Mapping[str, Any]) -> None:
 
 
 def _refuse_kind(lab: Mapping[str, Any]) -> None:
-    for key, now in (("distro", os.environ.get("LAB_DISTRO", "")), ("runtime", RUNTIME)):
-        if lab[key] != now:
-            kind = f"LAB_{key.upper()}={lab[key]}" if lab[key] else f"no LAB_{key.upper()}"
+    wanted = {"distro": os.environ.get("LAB_DISTRO", ""), "runtime": RUNTIME, "pending": PENDING}
+    for key, now in wanted.items():
+        was = lab.get(key, "")
+        if was != now:
+            kind = f"LAB_{key.upper()}={was}" if was else f"no LAB_{key.upper()}"
             raise LabError(f"the lab is up with {kind}; take it down first: tools/lab down")
 
 
 def check() -> str:
-    """Can the lab that is asked for (number, distribution, runtime) be brought up here? What there is to say.
+    """Can the lab that is asked for (number, distribution, ...) be brought up here? What there is to say.
 
     :raises LabError: no, and why.
     """
@@ -459,6 +466,7 @@ def _up(wanted: table.Table, picked: list[table.Host], sources: Mapping[str, arc
         "env": values,
         "distro": os.environ.get("LAB_DISTRO", ""),
         "runtime": RUNTIME,
+        "pending": PENDING,
         "owner": process(int(OWNER)) if OWNER else None,
         "sysctls": containers.sysctls() if RUNTIME else {},
         "watchers": leftovers.watch_more(),

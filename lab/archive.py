@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.config import LabError
+from lab.config import PENDING, LabError
 from lab.system import run
 
 FORMAT = "$(REPO_URI) $(RELEASE)"
@@ -24,6 +24,7 @@ class Family:
     variable: str  # names its archive; SECURITY_ in front of ARCHIVE names that of its security updates
     suites: tuple[str, ...]
     pockets: tuple[str, ...]  # beside the suite itself and its security updates
+    security_label: str  # of its security updates; the label of all else is the title
     path: str  # of the archive on its mirrors
     security_path: str
     keyring_package: str
@@ -44,6 +45,7 @@ FAMILIES = {
             *("oldoldstable", "oldstable", "stable", "testing", "unstable"),
         ),
         pockets=("-updates",),
+        security_label="Debian-Security",
         path="debian",
         security_path="debian-security",
         keyring_package="debian-archive-keyring",
@@ -54,6 +56,7 @@ FAMILIES = {
         variable="LAB_UBUNTU_ARCHIVE",
         suites=("jammy", "noble", "questing", "resolute"),
         pockets=(),
+        security_label="Ubuntu",
         path="ubuntu",
         security_path="ubuntu",
         keyring_package="ubuntu-keyring",
@@ -72,6 +75,8 @@ class Archive:
 
     def sources(self, family: str, suite: str) -> str:
         """What a host of this suite has in its sources.list."""
+        if PENDING:
+            return f"deb {self.main} {suite} main\n"  # the lab's repository plays the rest
         pockets = [(self.main, suite + pocket) for pocket in ("", *FAMILIES[family].pockets)]
         return "".join(f"deb {uri} {name} main\n" for uri, name in [*pockets, (self.security, f"{suite}-security")])
 

@@ -41,6 +41,7 @@ PVE_PORT = 8006
 
 USER = "ops"
 RUNTIME = os.environ.get("LAB_RUNTIME", "")  # containerd: the hosts run containers
+PENDING = os.environ.get("LAB_PENDING", "")  # what the archives have for the hosts; empty: what the real ones have
 MACHINE_PREFIX = f"lab{NUMBER}-"  # of the machine names that nspawn is given
 
 INFO = STATE / "lab.json"

@@ -21,7 +21,7 @@ from lab.archive import Archive
 from lab.config import GATEWAY, HOSTS, KEYS, MACHINE_PREFIX, NAME, NETWORK, RUNTIME, USER, LabError
 from lab.files import write
 from lab.system import below, die_with_parent, kill, mounts, remove_tree, run, unmount
-from lab.table import Distro, Host
+from lab.table import Distro, Host, Suite
 
 REBOOT = 133  # what systemd-nspawn exits with when its guest reboots
 BOOT_SECONDS = 60
@@ -119,7 +119,7 @@ class Machine:
         distro: Distro,
         root: Path,
         archive: Archive,
-        suites: list[str],
+        suites: list[Suite],
         changed: Callable[[Machine], None],
     ) -> None:
         self.host = host
@@ -185,9 +185,11 @@ class Machine:
         write(ssh, "authorized_keys", (KEYS / "id_ed25519.pub").read_text(), 0o600)
         for path in (ssh, ssh / "authorized_keys"):
             os.chown(path, owner.st_uid, owner.st_gid)
-        sources = "" if plain else self.archive.sources(self.distro.family, self.distro.suite)
-        write(root, "/etc/apt/sources.list", sources)
-        write(root, "/etc/apt/sources.list.d/lab.list", "".join(f"{repo.source(name)}\n" for name in self.suites))
+        played = [repo.source(suite.name) for suite in self.suites if suite.distro == self.distro.name]
+        sources = self.archive.sources(self.distro.family, self.distro.suite) + "".join(f"{line}\n" for line in played)
+        write(root, "/etc/apt/sources.list", "" if plain else sources)
+        own = [repo.source(suite.name) for suite in self.suites if not suite.distro]
+        write(root, "/etc/apt/sources.list.d/lab.list", "".join(f"{line}\n" for line in own))
         proxies = f'Acquire::http::Proxy "{cacher.PROXY}";\nAcquire::http::Proxy::{GATEWAY} "DIRECT";\n'
         write(root, "/etc/apt/apt.conf.d/01lab-proxy", f"// Everything through the lab's cache.\n{proxies}")
         keyring = root / "etc/apt/keyrings/lab.gpg"

@@ -39,14 +39,13 @@ class Supervisor:
         for guest in self.table.guests:
             self.pve.add_guest(guest)
         archives = {family: Archive(**found) for family, found in info["archives"].items()}
-        suites = [suite.name for suite in self.table.suites]
         self.machines = {
             host.name: Machine(
                 host,
                 self.table.distros[host.distro],
                 Path(info["roots"][host.distro]),
                 archives[self.table.distros[host.distro].family],
-                suites,
+                self.table.suites,
                 self.pve.follow,
             )
             for host in self.table.hosts.values()

@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 import tomllib
 
 from lab.archive import FAMILIES
-from lab.config import NETWORK, LabError
+from lab.config import NETWORK, PENDING, LabError
 
 TABLE = Path(__file__).with_name("hosts.toml")
 FIRST = "198.18.0.0/24"  # the network of lab 0
 # nspawn calls a host's end of the cable vb-lab0-NAME, and Linux allows 15 characters.
 HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,6}")
+MOODS = ("nothing", "point-release")  # of the archives: see LAB_PENDING in README.md
+POINT, FIX = ("lab-point-one", "lab-point-two", "lab-point-three"), "lab-point-fix"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Suite:
     origin: str = "Lab"
     label: str = "Lab"
     codename: str = ""
+    distro: str = ""  # whose archive it plays: only hosts of this distribution know it
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,28 @@ class Table:
         if distro not in self.distros:
             raise LabError(f"LAB_DISTRO={distro}: there are {', '.join(self.distros)}")
         return replace(self, hosts={name: replace(host, distro=distro) for name, host in self.hosts.items()})
+
+    def played(self, mood: str) -> Table:
+        """The same table, but the lab's repository plays the archives of updates: an empty one, or a point release."""
+        if mood not in MOODS:
+            raise LabError(f"LAB_PENDING={mood}: there are {', '.join(MOODS)}")
+        released = mood == "point-release"
+        suites, packages = list(self.suites), list(self.packages)
+        for distro in self.used:
+            family = FAMILIES[distro.family]
+            security, point = f"{distro.suite}-security", f"{distro.suite}-point"
+            codename = security if family.title == "Debian" else distro.suite
+            suites.append(Suite(security, family.title, family.security_label, codename, distro.name))
+            if released:
+                suites.append(Suite(point, family.title, family.title, distro.suite, distro.name))
+                packages += [Package(name, "2.0", point) for name in POINT]
+                packages.append(Package(FIX, "2.0", security))
+        if not released:
+            return replace(self, suites=suites)
+        packages += [Package(name, "1.0", "lab", offered=False) for name in (*POINT, FIX)]
+        first = [f"{name}=1.0" for name in (*POINT, FIX)]
+        hosts = {name: replace(host, packages=[*host.packages, *first]) for name, host in self.hosts.items()}
+        return replace(self, hosts=hosts, suites=suites, packages=packages)
 
 
 T = TypeVar("T")
@@ -189,6 +214,7 @@ def parse(text: str) -> Table:
 
 
 def load() -> Table:
-    """The table of this checkout in this lab's network; LAB_DISTRO makes all hosts run another distribution."""
+    """The table of this checkout in this lab's network, changed as LAB_DISTRO and LAB_PENDING want it."""
     found, distro = parse(TABLE.read_text()).at(NETWORK), os.environ.get("LAB_DISTRO")
-    return found.everywhere(distro) if distro else found
+    found = found.everywhere(distro) if distro else found
+    return found.played(PENDING) if PENDING else found

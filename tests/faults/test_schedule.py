@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import version
-from tests.support import BIN, CHECKOUT, ask, everywhere, lab, lab_env, state
+from tests.support import (
+    BIN,
+    CHECKOUT,
+    SECURITY_SUITES,
+    ask,
+    everywhere,
+    lab,
+    lab_env,
+    play_security_archive,
+    state,
+)
 
 CONTROL = "web1"
 VMS = ("app1", "db1")
@@ -153,7 +163,7 @@ def control(machines, tmp_path_factory):
     done = schedule()
     assert done.returncode == 0
     yield CONTROL
-    lab("reset", CONTROL)
+    lab("reset", "--repo", CONTROL, *VMS)
 
 
 def test_a_second_time_changes_nothing_and_systemd_likes_the_units(control):
@@ -236,7 +246,10 @@ def test_a_run_that_is_killed_is_told_too(control, package):
 
 
 def test_the_day_tells_which_vm_takes_no_updates_any_more(control):
-    lab("reset", *VMS)
+    lab("reset", "--plain", *VMS)
+    play_security_archive(*VMS)
+    # apt knows no archive that has no package.
+    lab("publish", "lab-day", "1.0", "--suite", SECURITY_SUITES["trixie"])
     everywhere(VMS, "apt-get update -qq")
     policy = subprocess.run(
         [BIN / "ansible-playbook", "-i", "inventory/", "homelab.patching.policy", "-e", "patching_hosts=app1:db1"],

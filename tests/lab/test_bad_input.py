@@ -1,6 +1,7 @@
 """What stands in the lab's way is said in one line, before anything is started, and whether or not a lab is up."""
 
 import os
+import re
 import socket
 import subprocess
 
@@ -82,6 +83,7 @@ def test_check_says_what_this_machine_lacks_for_what_is_asked():
     lab("check")
     assert "ubuntu" in refused("check", **UBUNTU).lower()
     assert "only containerd" in refused("check", LAB_RUNTIME="podman")
+    assert refused("check", LAB_PENDING="x") == "lab: LAB_PENDING=x: there are nothing, point-release"
 
 
 @pytest.mark.usefixtures("up")
@@ -90,3 +92,5 @@ def test_a_lab_that_is_up_is_no_answer_to_another_question(words):
     assert "up" in lab("check")
     assert "the lab is up with no LAB_DISTRO" in refused(*words, **UBUNTU)
     assert "the lab is up with no LAB_RUNTIME" in refused(*words, LAB_RUNTIME="containerd")
+    other = {"": "nothing", "nothing": "point-release", "point-release": "nothing"}[os.environ.get("LAB_PENDING", "")]
+    assert re.match("lab: the lab is up with (no )?LAB_PENDING", refused(*words, LAB_PENDING=other))

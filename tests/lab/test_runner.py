@@ -6,18 +6,26 @@ import os
 import ansible_runner
 import pytest
 
-from tests.support import BIN, CHECKOUT, check_report, lab, lab_env, pending
+from tests.support import BIN, CHECKOUT, ask, check_report, lab, lab_env, pending
 
 HOST = "app1"
 
 
 @pytest.fixture
 def wants_an_update():
-    lab("up", timeout=1800)
+    """A machine on which nothing but a package of the lab's is pending."""
+    lab("up", "--hosts", HOST, timeout=1800)
+    lab("reset", "--plain", HOST)
+    lab("publish", "lab-runner", "1.0")
+    ask(HOST, "apt-get update -qq && apt-get install -yqq lab-runner")
+    lab("publish", "lab-runner", "2.0")
+    yield
+    lab("unpublish", "lab-runner")
     lab("reset", HOST)
 
 
-def test_the_month_as_awx_runs_it(wants_an_update, tmp_path):
+@pytest.mark.usefixtures("wants_an_update")
+def test_the_month_as_awx_runs_it(tmp_path):
     reports, job = tmp_path / "reports", tmp_path / "job"
     job.mkdir()
     runner = ansible_runner.run(
@@ -32,6 +40,7 @@ def test_the_month_as_awx_runs_it(wants_an_update, tmp_path):
     print(runner.stdout.read())
     assert (runner.status, runner.rc) == ("successful", 0)
     assert pending(HOST) == []
+    assert ask(HOST, "dpkg-query -W -f '${Version}' lab-runner") == "2.0"
     events = list(runner.events)
     tasks = {event["event_data"]["task"] for event in events if event["event"] == "runner_on_ok"}
     assert "Claim the host" in tasks

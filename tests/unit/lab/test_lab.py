@@ -108,6 +108,27 @@ def test_what_hosts_of_a_distribution_have_among_their_sources() -> None:
     assert source.sources("ubuntu", "noble") == "deb http://m/x noble main\ndeb http://s/x noble-security main\n"
 
 
+def test_the_moods_of_the_archives(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = table.parse(DISTRO + UBUNTU + host())
+    nothing = found.played("nothing")
+    security = table.Suite("trixie-security", "Debian", "Debian-Security", "trixie-security", "debian-13")
+    assert (nothing.suites, nothing.packages, nothing.hosts) == ([security], [], found.hosts)
+    released = found.played("point-release")
+    point = table.Suite("trixie-point", "Debian", "Debian", "trixie", "debian-13")
+    assert released.suites == [security, point]
+    offered = [package for package in released.packages if package.offered]
+    assert sorted(package.suite for package in offered) == ["trixie-point"] * 3 + ["trixie-security"]
+    # Each host begins with an older version of each of them.
+    assert released.hosts["a1"].packages == [f"{package.name}=1.0" for package in offered]
+    assert found.everywhere("ubuntu-24.04").played("nothing").suites == [
+        table.Suite("noble-security", "Ubuntu", "Ubuntu", "noble", "ubuntu-24.04")
+    ]
+    with pytest.raises(LabError, match=r"^LAB_PENDING=x: there are nothing, point-release$"):
+        found.played("x")
+    monkeypatch.setattr(archive, "PENDING", "nothing")
+    assert archive.Archive("http://m/x", "http://s/x").sources("debian", "trixie") == "deb http://m/x trixie main\n"
+
+
 @pytest.mark.parametrize(("family", "other"), [("debian", "ubuntu"), ("ubuntu", "debian")])
 def test_a_root_is_made_with_the_keyring_of_its_own_archive(family: str, other: str) -> None:
     wanted = roots.packages(table.Distro("x", "X", "x", 1, family)).split(",")
