@@ -30,8 +30,16 @@ def readme(role: str, specs: dict) -> str:
     main = specs.get("main") or next(iter(specs.values()))
     out = [f"# {role}", "", f"{plain(main['short_description'])}.", ""]
     out += [f"{line}\n" for line in sentences(main.get("description", []))]
-    out += ["## Variables", "", "| name | type | default | what |", "|---|---|---|---|"]
-    for name, option in sorted(main.get("options", {}).items()):
+    readers: dict[str, list[str]] = {}
+    options: dict[str, dict] = {}
+    for entry, spec in specs.items():
+        for name, option in spec.get("options", {}).items():
+            options[name] = option
+            readers.setdefault(name, []).append(entry)
+    several = len(specs) > 1
+    out += ["## Variables", "", f"| name | type | default | what |{' read by |' if several else ''}"]
+    out += [f"|---|---|---|---|{'---|' if several else ''}"]
+    for name, option in sorted(options.items()):
         kind = option.get("type", "str") + (f" of {option['elements']}" if "elements" in option else "")
         what = " ".join(sentences(option.get("description", "")))
         if "choices" in option:
@@ -39,7 +47,8 @@ def readme(role: str, specs: dict) -> str:
         default = "required" if option.get("required") else ""
         if "default" in option:
             default = f"`{json.dumps(option['default'])}`"
-        out.append(f"| `{name}` | {kind} | {cell(default)} | {cell(what)} |")
+        by = f" {', '.join(readers[name])} |" if several else ""
+        out.append(f"| `{name}` | {kind} | {cell(default)} | {cell(what)} |{by}")
     others = {name: spec for name, spec in specs.items() if spec is not main}
     if others:
         out += ["", "## Other entry points", ""]

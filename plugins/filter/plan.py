@@ -177,6 +177,7 @@ class FilterModule:
             "summary": summary,
             "step": record.step,
             "finish": record.finish,
+            "finish_after": record.finish_after,
             "fact": record.fact,
             "guard": guard,
             "regressions": regressions,

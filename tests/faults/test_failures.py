@@ -15,8 +15,8 @@ DONE, BROKEN, LATER = "app1", "db1", "web1"  # of the roll that stops
 STOPPED = ":".join((DONE, BROKEN, LATER))
 # Of the roll that goes on; GOOD and WORSE are in a wave of their own after the others.
 POSTINST, UNIT, BEFORE, HANGS, CLAIMED, LOCKED, NEVER = "app2", "app3", "app4", "app5", "app6", "app7", "app8"
-GOOD = "db2"
-TOLERATED = (POSTINST, UNIT, BEFORE, HANGS, CLAIMED, LOCKED, NEVER, GOOD)
+AFTER, GOOD = "web2", "db2"
+TOLERATED = (POSTINST, UNIT, BEFORE, AFTER, HANGS, CLAIMED, LOCKED, NEVER, GOOD)
 ONE_FAILS = ("--postinst", "test ! -e /etc/lab-broken")
 
 
@@ -39,7 +39,7 @@ def boots():
 def tolerated(small, package, run, boots, tmp_path_factory):
     """A roll over hosts that fail, each in its own way, with a healthy one in the wave after them."""
     small(*TOLERATED)
-    package("lab-roll", POSTINST, BEFORE, GOOD, new=ONE_FAILS)
+    package("lab-roll", POSTINST, BEFORE, AFTER, GOOD, new=ONE_FAILS)
     unit = "/etc/systemd/system/lab-unit.service=[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/"
     script = "systemctl daemon-reload; systemctl restart lab-unit.service || true"
     package(
@@ -61,6 +61,8 @@ def tolerated(small, package, run, boots, tmp_path_factory):
     before.write_text("- ansible.builtin.command: test ! -e /etc/lab-refuse\n")
     after.write_text("- ansible.builtin.command: touch /root/after\n")
     hangs.write_text("- ansible.builtin.command: sleep 600\n  timeout: 3\n")
+    fails = folder / "fails.yml"
+    fails.write_text("- ansible.builtin.command: test -e /etc/lab-after\n")
     tasks = {"patching_before": str(before), "patching_after": str(after)}
     spoil = ("shell", CLAIMED, "sh", "-c", "echo x > /var/lib/homelab-patching/claim.json")
     try:
@@ -70,6 +72,7 @@ def tolerated(small, package, run, boots, tmp_path_factory):
             host_policy={
                 UNIT: {"patching_health_timeout": 5},
                 BEFORE: tasks,
+                AFTER: {"patching_before": str(before), "patching_after": str(fails)},
                 HANGS: {"patching_before": str(hangs)},
                 LOCKED: {"patching_lock_timeout": 1},
                 NEVER: {"patching_reboot": "never"},
@@ -117,7 +120,7 @@ def test_a_tolerated_failure_lets_the_roll_go_on_and_is_no_success(tolerated):
     assert told(tolerated, POSTINST)["result"] == "failed"
     assert told(tolerated, GOOD)["result"] == "patched"
     assert version(GOOD, "lab-roll") == "2.0"
-    assert tolerated.report["wrong"] == sorted((POSTINST, UNIT, BEFORE, HANGS, CLAIMED, LOCKED))
+    assert tolerated.report["wrong"] == sorted((POSTINST, UNIT, BEFORE, AFTER, HANGS, CLAIMED, LOCKED))
 
 
 def test_a_unit_that_the_upgrade_breaks_is_a_failure_and_one_that_was_broken_is_not(tolerated):
@@ -137,6 +140,14 @@ def test_a_failing_task_of_the_user_before_the_upgrade_is_told_and_nothing_is_up
 def test_tasks_of_the_user_after_it_run_in_every_outcome(tolerated, host):
     told(tolerated, host)
     assert ask(host, "ls /root/after")
+
+
+def test_a_failing_task_of_the_user_after_it_is_a_failure_with_a_remedy_of_its_own(tolerated):
+    entry = told(tolerated, AFTER)
+    assert (entry["result"], version(AFTER, "lab-roll")) == ("failed", "2.0")
+    assert entry["reason"].startswith("patching_after: ") and entry["remedy"] == "mend the task file, then run again"
+    assert entry["steps"][1]["name"] == "patching_before" and entry["steps"][-1]["name"] == "patching_after"
+    assert state(AFTER).leftovers == []
 
 
 def test_a_task_that_hangs_is_a_failure_and_the_host_is_given_back(tolerated):

@@ -107,7 +107,7 @@ def gate(
     problems += _rest_problems(cluster, hosts)
     if cluster["foreign"] and foreign == "refuse":
         names = ", ".join(cluster["foreign"])
-        remedy = "add them to the inventory, or set k3s_maintenance_foreign_nodes: announce"
+        remedy = "add them to the inventory, or set patching_k3s_foreign_nodes: announce"
         problems.append(problem(f"nobody keeps other work off {names}: no host that answers is that node", remedy))
     problems += _neighbours({**health, "longhorn": None} if drained else health, kured)
     server = node in [cluster["nodes"].get(host) for host in cluster["servers"]]
@@ -124,7 +124,7 @@ def gate(
     ):
         problems.append(problem("no other server is Ready", ON_A_SERVER))
     if server and api_outage == "refuse" and outage(cluster, health, node):
-        remedy = "add a third server, or allow it: k3s_maintenance_api_outage: announce"
+        remedy = "add a third server, or allow it: patching_k3s_api_outage: announce"
         problems.append(problem(f"the API would be away while {node} reboots", remedy))
     return problems
 
@@ -154,7 +154,7 @@ def _neighbours(health: Mapping, kured: str) -> list:
     if found and not found["held"] and kured == "refuse":
         remedy = (
             f"hold its lock: k3s kubectl -n {found['namespace']} annotate daemonset {found['name']} "
-            """weave.works/kured-node-lock='{"nodeID":"manual"}'; or set k3s_maintenance_kured: ignore"""
+            """weave.works/kured-node-lock='{"nodeID":"manual"}'; or set patching_k3s_kured: ignore"""
         )
         problems.append(problem("kured is in the cluster and may reboot another node meanwhile", remedy))
     for plan in health["plans"]:

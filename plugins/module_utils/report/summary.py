@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime, timezone
-from itertools import pairwise
 
+from ..run import record as recording
 from ..run.waves import closed_clusters
 from . import exposure
 
@@ -16,21 +16,6 @@ AMBER = ("reboot pending",)
 RED = ("refused", "failed", "lost", "not attempted")
 # The shape of the report: docs/report.schema.json. A change that breaks its readers counts one up.
 SCHEMA = 2
-# What to type after a failure, by the step in which it came.
-_THEN = {
-    "claim": "then run again",
-    "recover": "on the host: dpkg --audit; apt-get --fix-broken install; then run again",
-    "patching_before": "mend the task file, then run again",
-    "patching_after": "mend the task file, then run again",
-    "gate": "mend that, then run again",
-    "drain": "mend that, or set patching_k3s_on_blocked: skip; then run again",
-    "restore": "on a server: k3s kubectl get nodes,pods -A; mend it, then run again: it gives the node back",
-    "upgrade": "on the host: dpkg --audit; apt-get --fix-broken install; then run again, which finishes the rest",
-    "lock": "when the lock is gone: ansible-playbook homelab.patching.reboot -e patching_hosts=HOST",
-    "reboot": "on the host: last -x; journalctl -b -e; then run again",
-    "restart services": "on the host: needrestart -r l; then run again",
-    "prove": "on the host: systemctl --failed; mend it and run again, or take it as it is: -e patching_accept=HOST",
-}
 _RUN_AGAIN = "run again when it answers; the next run puts the host in order first"
 
 
@@ -111,23 +96,15 @@ def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str, unrel
     if entry["result"] is None and record is None:
         summary |= {"reason": stopped or "its wave was never opened", "remedy": "run again"}
     elif record is not None:
-        marks = record["marks"]
-        summary["began"] = marks[0]["at"]
-        summary["steps"] = [
-            {"name": mark["step"], "seconds": round(after["at"] - mark["at"], 1)} for mark, after in pairwise(marks)
-        ]
+        summary["began"] = record["marks"][0]["at"]
+        summary["steps"] = recording.steps(record)
         if record["result"] == "lost":
-            # How long the last one took nobody knows.
-            summary["steps"].append({"name": record["step"], "seconds": None})
-            summary |= {
-                "result": "lost",
-                "reason": f"no answer any more during: {record['step']}",
-                "remedy": _RUN_AGAIN,
-            }
+            reasons = [record.get("ended", {}).get("reason"), f"no answer any more during: {record['step']}"]
+            summary |= {"result": "lost", "reason": "; ".join(filter(None, reasons)), "remedy": _RUN_AGAIN}
         else:
-            summary |= {name: record[name] for name in ("result", "reason", "remedy", "packages", "seconds", "log")}
-            if record["result"] == "failed" and not record["remedy"]:
-                summary["remedy"] = _THEN.get(record["step"], "then run again")
+            summary |= {name: record[name] for name in ("result", "reason", "remedy", "seconds")}
+        if "ended" in record or record["result"] != "lost":
+            summary |= {name: record[name] for name in ("packages", "log")}
             summary["boot_id"]["after"] = record["boot_id"]
             summary["kernel"]["after"] = record["kernel"]
     # Amber is what the policy asked for only if it asked for it: a reboot that was skipped for another reason is not.

@@ -131,9 +131,9 @@ def refusal(host: str, cluster: Mapping | None, policy: Mapping) -> list:
         cluster["health"],
         rest,
         (),
-        policy.get("k3s_kured", "refuse"),
-        policy.get("k3s_api_outage", "announce"),
-        policy.get("k3s_foreign_nodes", "refuse"),
+        policy["k3s_kured"],
+        policy["k3s_api_outage"],
+        policy["k3s_foreign_nodes"],
     )
 
 

@@ -28,7 +28,13 @@ NAMES = frozenset(
 # One value for the whole run: the policy's name, its default and the smallest number that makes sense.
 _PER_RUN = {"wave_size": (1, 1), "max_failures": (0, 0), "per_node": (0, 0)}
 _LISTS = {"apart": "a list of labels, such as [dns]", "exclude_packages": "a list of packages, such as [docker-ce]"}
-_CHOICES = {"upgrade": ("full", "security", "none"), "reboot": ("if_required", "never", "always")}
+_CHOICES = {
+    "upgrade": ("full", "security", "none"),
+    "reboot": ("if_required", "never", "always"),
+    "k3s_kured": ("refuse", "ignore"),
+    "k3s_api_outage": ("announce", "refuse"),
+    "k3s_foreign_nodes": ("refuse", "announce"),
+}
 
 
 def _number(name: str, value: object, smallest: int, host: str) -> int:

@@ -3,13 +3,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The record of one host's transaction, written step by step. Pure.
 
-A record says ``lost`` from its first step to its end: a host that stops answering leaves no other word.
+A record says ``lost`` from its first step to its end: a host that stops answering leaves no other word. So it does once
+more while the tasks of the user run after the end of the transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+
+# What to type after a failure, by the step in which it came.
+_THEN = {
+    "claim": "then run again",
+    "recover": "on the host: dpkg --audit; apt-get --fix-broken install; then run again",
+    "patching_before": "mend the task file, then run again",
+    "patching_after": "mend the task file, then run again",
+    "gate": "mend that, then run again",
+    "drain": "mend that, or set patching_k3s_on_blocked: skip; then run again",
+    "restore": "on a server: k3s kubectl get nodes,pods -A; mend it, then run again: it gives the node back",
+    "settle": "on a server: k3s kubectl get nodes,pods -A; mend it, then run again",
+    "upgrade": "on the host: dpkg --audit; apt-get --fix-broken install; then run again, which finishes the rest",
+    "lock": "when the lock is gone: ansible-playbook homelab.patching.reboot -e patching_hosts=HOST",
+    "reboot": "on the host: last -x; journalctl -b -e; then run again",
+    "restart services": "on the host: needrestart -r l; then run again",
+    "prove": "on the host: systemctl --failed; mend it and run again, or take it as it is: -e patching_accept=HOST",
+}
 
 
 def step(record: Mapping, name: str, at: float) -> dict:
@@ -19,7 +37,26 @@ def step(record: Mapping, name: str, at: float) -> dict:
     :param name: the step, in the words of the plan.
     :param at: seconds since the epoch.
     """
-    return {**record, "result": "lost", "step": name, "marks": [*record.get("marks", []), {"step": name, "at": at}]}
+    begun = {**record, "result": "lost", "step": name, "marks": [*_begun(record), {"step": name, "at": at}]}
+    if record.get("result", "lost") != "lost":
+        begun["ended"] = {key: record[key] for key in ("result", "step", "reason", "remedy")}
+    return begun
+
+
+def _begun(record: Mapping) -> list:
+    """The steps with their beginnings, without the mark of an end."""
+    return [mark for mark in record.get("marks", []) if mark["step"]]
+
+
+def steps(record: Mapping) -> list:
+    """The steps in their order: ``name`` and ``seconds``, None for the one in which the host was lost."""
+    taken = [
+        {"name": mark["step"], "seconds": round(after["at"] - mark["at"], 1)}
+        for mark, after in pairwise(record["marks"])
+    ]
+    if record["result"] != "lost":
+        return taken
+    return [*taken[: len(_begun(record)) - 1], {"name": record["step"], "seconds": None}]
 
 
 def finish(
@@ -29,33 +66,60 @@ def finish(
     after: Mapping | None = None,
     packages: list | None = None,
     reason: str = "",
-    remedy: str = "",
     log: list | None = None,
 ) -> dict:
     """The record of a host whose transaction has ended.
 
-    :param result: ``patched``, ``reboot pending`` or ``failed``.
+    :param result: ``patched``, ``reboot pending`` or ``failed``; ``lost`` where the host does not answer any more.
     :param at: seconds since the epoch.
     :param after: the assessment after the transaction, where the host gave one.
     :param packages: what was upgraded: name, old, new.
     :param log: the last lines of apt-get and dpkg, where the upgrade failed.
     """
-    marks = [*record.get("marks", []), {"step": "", "at": at}]
-    seconds: dict = {}
-    for begun, ended in pairwise(marks):
-        seconds[begun["step"]] = round(seconds.get(begun["step"], 0) + ended["at"] - begun["at"], 1)
     after = after or {}
     return {
-        **record,
+        **_ended(record, at),
         "result": result,
-        "seconds": seconds,
         "packages": list(packages or []),
         "reason": " ".join(reason.split()),
-        "remedy": remedy,
+        "remedy": _THEN.get(record.get("step", ""), "then run again") if result == "failed" else "",
         "log": list(log or []),
         "boot_id": after.get("boot_id"),
         "kernel": (after.get("kernel") or {}).get("running"),
     }
+
+
+def finish_after(record: Mapping, at: float, failure: str = "") -> dict:
+    """The record of a host on which the tasks of the user after the transaction have run.
+
+    What the transaction came to is not forgotten: ``step`` is the first one that failed.
+
+    :param at: seconds since the epoch.
+    :param failure: why a task failed; empty: none did.
+    """
+    whole, ended = _ended(record, at), record["ended"]
+    if not failure:
+        return {**whole, **ended}
+    return {
+        **whole,
+        "result": "failed",
+        "step": ended["step"] if ended["result"] == "failed" else record["step"],
+        "reason": _joined(ended["reason"], f"{record['step']}: {' '.join(failure.split())}"),
+        "remedy": _joined(ended["remedy"], _THEN[record["step"]]),
+    }
+
+
+def _joined(*texts: str) -> str:
+    return "; ".join(dict.fromkeys(filter(None, texts)))
+
+
+def _ended(record: Mapping, at: float) -> dict:
+    """The record with its end, and with the seconds of each step added up."""
+    marks = [*_begun(record), {"step": "", "at": at}]
+    seconds: dict = {}
+    for begun, ended in pairwise(marks):
+        seconds[begun["step"]] = round(seconds.get(begun["step"], 0) + ended["at"] - begun["at"], 1)
+    return {**record, "marks": marks, "seconds": seconds}
 
 
 def fact(record: Mapping) -> dict:

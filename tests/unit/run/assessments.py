@@ -10,6 +10,7 @@ OWNER = {"who": "me@control", "pid": 1, "started": "1", "boot_id": "boot-control
 POLICY = {
     **{"upgrade": "full", "reboot": "if_required", "ring": 50, "apart": [], "exclude_packages": []},
     **{"before": "", "after": "", "wave_size": 1, "max_failures": 0, "per_node": 0, "until": None},
+    **{"k3s_kured": "refuse", "k3s_api_outage": "announce", "k3s_foreign_nodes": "refuse"},
     **{"rebuild_image_days": 365, "rebuild_support_days": 90},
 }
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=timezone.utc)

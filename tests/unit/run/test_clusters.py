@@ -1,5 +1,7 @@
 """K3s nodes in the plan: their order, who may not go and why, and what closes a cluster."""
 
+import re
+
 import pytest
 from ansible_collections.homelab.patching.plugins.module_utils.report import summary, text
 from ansible_collections.homelab.patching.plugins.module_utils.run import plan as planning
@@ -86,6 +88,16 @@ def test_what_speaks_against_a_node_refuses_it_with_cause_and_remedy(told, refus
     for name in refused:
         assert says in hosts[name]["reason"]
         assert hosts[name]["remedy"]
+
+
+def test_what_the_remedy_says_works():
+    """What it names is set as it says, where a user sets it."""
+    kured = {"namespace": "kube-system", "name": "kured", "held": False}
+    for told, some in ((health(kured=kured), MACHINES), (health(), ["one", "two", "three", "four"])):
+        (remedy,) = {entry["remedy"] for entry in plan(some, told)["hosts"].values()}
+        name, value = re.search(r"set patching_(\w+): (\w+)$", remedy).groups()
+        allowed = {machine: {"policy": {name: value}} for machine in some}
+        assert len(plan(some, told, changes=allowed)["waves"]) == len(some)
 
 
 def test_an_api_that_is_silent_refuses_its_cluster_and_no_plain_host():

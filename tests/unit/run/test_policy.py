@@ -19,6 +19,7 @@ from .assessments import NOW, UPDATE, known, plan
         ({"wave_size": True}, "patching_wave_size is True on a. Use a whole number of at least 1."),
         ({"upgrade": "dist"}, "patching_upgrade is 'dist' on a. Use one of: full, security, none."),
         ({"reboot": True}, "patching_reboot is True on a. Use one of: if_required, never, always."),
+        ({"k3s_kured": "ignored"}, "patching_k3s_kured is 'ignored' on a. Use one of: refuse, ignore."),
         ({"ring": "first"}, "patching_ring is 'first' on a. Use a whole number of at least 0."),
         ({"apart": "dns"}, "patching_apart is 'dns' on a. Use a list of labels, such as [dns]."),
     ],
