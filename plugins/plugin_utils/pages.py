@@ -20,6 +20,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..module_utils.run.steps import legend, step
+
 # The order is that of the page: who needs a person comes first. Shape and word say what the colour says.
 _RESULTS = {
     "failed": ("✕", "bad"),
@@ -32,25 +34,6 @@ _RESULTS = {
     "powered off": ("○", "quiet"),
 }
 _ORDER = {result: place for place, result in enumerate(_RESULTS)}
-
-# What kind of work a step is: a pattern of the timeline.
-_KINDS = {
-    "upgrade": "upgrade",
-    "reboot": "reboot",
-    "restart services": "reboot",
-    "gate": "cluster",
-    "drain": "cluster",
-    "restore": "cluster",
-    "settle": "cluster",
-    "prove": "prove",
-}
-_LEGEND = [
-    ("upgrade", "upgrade"),
-    ("reboot", "reboot or restart of services"),
-    ("cluster", "K3s: gate, drain, restore"),
-    ("prove", "proof of health"),
-    ("other", "the rest: claim, lock, hooks"),
-]
 
 # Up to so many hosts the timeline shows each of them at once; beyond, a wave is opened by hand.
 _ALL_AT_ONCE = 40
@@ -180,8 +163,8 @@ def _render(name: str, **values: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"span": span, "when": _when}
-    environment.globals |= {"results": _RESULTS, "legend": _LEGEND}
+    environment.filters |= {"span": span, "when": _when, "title_of": lambda key: step(key).title}
+    environment.globals |= {"results": _RESULTS, "legend": legend()}
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     # The browser itself holds the page to it: no request, and no script but the one below.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -406,7 +389,7 @@ def _timeline(report: Mapping, hosts: Mapping) -> dict | None:
         "lead": _percent(first - begins, whole),
         "lead_seconds": first - begins,
         "all": every,
-        "kinds": {_KINDS.get(step, "other") for host in timed.values() for step, _seconds in host["steps"]},
+        "kinds": {step(key).kind for host in timed.values() for key, _seconds in host["steps"]},
         "stopped": report.get("stopped") or "",
     }
 
@@ -423,8 +406,9 @@ def _percent(seconds: float, whole: float) -> float:
 def _row(host: Mapping, begins: float, whole: float) -> dict:
     """The bars of a host: step, seconds, kind, and where it begins and how wide it is, in percent."""
     at, bars = host["began"] - begins, []
-    for step, seconds in host["steps"]:
-        bars.append((step, seconds, _KINDS.get(step, "other"), _percent(at, whole), _percent(seconds, whole)))
+    for key, seconds in host["steps"]:
+        row = step(key)
+        bars.append((row.title, seconds, row.kind, _percent(at, whole), _percent(seconds, whole)))
         at += seconds
     return {"host": host, "bars": bars, "end": _percent(at, whole), "seconds": _over(host) - host["began"]}
 
@@ -433,17 +417,17 @@ def _spent(hosts: Mapping) -> list:
     """Where the time went: of each step the sum over the hosts, its share, and who took longest; the longest first."""
     steps: dict = {}
     for host in hosts.values():
-        for step, seconds in host["steps"]:
-            steps.setdefault(step, []).append((seconds, host))
+        for key, seconds in host["steps"]:
+            steps.setdefault(key, []).append((seconds, host))
     whole = sum(seconds for took in steps.values() for seconds, _host in took)
     rows = []
-    for step, took in steps.items():
+    for key, took in steps.items():
         longest, slowest = max(took, key=lambda item: item[0])
         total = sum(seconds for seconds, _host in took)
         rows.append(
             {
-                "step": step,
-                "kind": _KINDS.get(step, "other"),
+                "step": step(key).title,
+                "kind": step(key).kind,
                 "total": total,
                 "share": 100 * total / whole if whole else 0,
                 "longest": longest,

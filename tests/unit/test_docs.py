@@ -11,7 +11,7 @@ from ansible.cli.adhoc import AdHocCLI
 from ansible.cli.inventory import InventoryCLI
 from ansible.cli.playbook import PlaybookCLI
 from ansible_collections.homelab.patching.plugins.module_utils.report import metrics
-from ansible_collections.homelab.patching.plugins.module_utils.run import policy
+from ansible_collections.homelab.patching.plugins.module_utils.run import policy, steps
 
 from tests import reports
 
@@ -71,3 +71,10 @@ def test_variables_and_files_that_are_named_are_there(page):
     assert named - KNOWN - OTHERS == set()
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
     assert [link for link in links if link and not (page.parent / link).exists()] == []
+
+
+def test_the_table_of_steps_is_the_table_of_steps():
+    text = (CHECKOUT / "docs" / "when-a-run-stopped.md").read_text()
+    table = re.search(r"<!-- the steps, .*? -->\n\n(.*?)\n\n<!-- end", text, re.DOTALL)
+    wanted = "\n".join(steps.markdown())
+    assert table and table[1] == wanted, f"write it anew:\n{wanted}"

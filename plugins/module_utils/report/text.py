@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ..core.table import table
 from ..run.advice import PATCH
+from ..run.steps import step
 
 
 def plan_lines(plan: Mapping) -> list:
@@ -20,8 +21,7 @@ def plan_lines(plan: Mapping) -> list:
         remedy = entry["remedy"].replace("HOST", host)
         system = entry["before"]["os"]["pretty"] if "before" in entry else "-"
         if entry["steps"]:
-            steps = [f"{step['step']} ({step['why']})" for step in entry["steps"]]
-            rows.append([str(wave_of[host]), host, system, ", ".join([*steps, "prove"])])
+            rows.append([str(wave_of[host]), host, system, ", ".join(map(_step, entry["steps"]))])
         else:
             why = f": {entry['reason']}" if entry["reason"] else ""
             then = f" -> {remedy}" if remedy else ""
@@ -29,6 +29,10 @@ def plan_lines(plan: Mapping) -> list:
     count, waves = len(wave_of), len(plan["waves"])
     title = f"Plan of run {plan['run']}: {count} of {len(rows)} hosts in {waves} wave{'' if waves == 1 else 's'}"
     return [title, *_sums(plan["totals"]), "", *table(["Wave", "Host", "System", "What and why"], rows), *_notes(plan)]
+
+
+def _step(planned: Mapping) -> str:
+    return step(planned["step"]).title + (f" ({planned['why']})" if planned["why"] else "")
 
 
 def _notes(plan: Mapping) -> list:
@@ -65,7 +69,7 @@ def report_lines(summary: Mapping) -> list:
         seconds = entry["seconds"]
         note = entry["reason"] + (f" -> {entry['remedy']}" if entry["remedy"] else "")
         if not note and seconds:
-            note = ", ".join(f"{step} {seconds[step]:.0f} s" for step in seconds)
+            note = ", ".join(f"{step(key).title} {took:.0f} s" for key, took in seconds.items())
         if entry["kept_back"]:
             left = ", ".join(f"{item['name']} ({item['why']})" for item in entry["kept_back"])
             note = "; ".join(part for part in (note, f"left alone: {left}") if part)

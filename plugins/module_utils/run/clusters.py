@@ -137,12 +137,8 @@ def refusal(host: str, cluster: Mapping | None, policy: Mapping) -> list:
     )
 
 
-def drain(host: str, cluster: Mapping | None) -> list:
-    """The step before the reboot of a node, none for a plain host."""
-    return [{"step": "drain", "why": _drain_why(host, cluster)}] if cluster else []
-
-
-def _drain_why(host: str, cluster: Mapping) -> str:
+def drain_why(host: str, cluster: Mapping) -> str:
+    """What the drain of a node will meet."""
     node = cluster["nodes"].get(host)
     if cluster["lone"]:
         return "a lone node is not drained: all that runs on it is away meanwhile"

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from ..host.claim import describe, expired
-from . import clusters
+from . import clusters, steps
 from .advice import advise
 from .health import kept_baseline, regressions
 from .policy import check, deadline, per_run
@@ -141,8 +141,8 @@ def _plan_host(
         remedy = "mend it; or take the host as it is: -e patching_accept=HOST"
         return _refuse(entry, f"{'; '.join(worse)} (run {kept['run']} left it so)", remedy)
 
-    steps = _first_steps(left.get("run") if left else clusters.marked_by(name, cluster), kept, worse)
-    if mode == "recover" and not steps:
+    work = _left_to_do(left.get("run") if left else None, clusters.marked_by(name, cluster), kept, worse)
+    if mode == "recover" and not work:
         return {**entry, "result": "nothing to do"}
 
     upgrades = host["upgrades"] if mode == "patch" else []
@@ -151,18 +151,18 @@ def _plan_host(
     if left and host["unfit"] and mode == "patch" and policy["upgrade"] == "full":
         why = "whatever is pending then"  # Nothing could be asked of a dpkg that is in the middle.
     if why:
-        steps.append({"step": "upgrade", "why": why})
+        work["upgrade"] = why
     wanted = "if_required" if mode == "reboot" and policy["reboot"] == "never" else policy["reboot"]
     why = _reboot_why(wanted, host["reboot"], bool(upgrades))
     if why:
-        steps += [*clusters.drain(name, cluster), {"step": "reboot", "why": why}]
-    problems = clusters.refusal(name, cluster, policy) if steps else []
+        work["reboot"] = why
+    problems = clusters.refusal(name, cluster, policy) if work else []
     if problems:
         causes = "; ".join(each["message"] for each in problems)
         return _refuse(entry, causes, "; ".join(each["remedy"] for each in problems))
 
     entry |= {
-        "steps": steps,
+        "steps": steps.planned(_steps(work, name, cluster, policy), cluster is not None) if work else [],
         "takeover": [left.get("run")] if left else [],
         "policy": {**policy, "reboot": wanted},
         "updates": len(upgrades),
@@ -173,7 +173,7 @@ def _plan_host(
             "baseline": clusters.baseline(kept["baseline"] if kept and not accepted else host["baseline"], cluster),
         },
     }
-    if steps:
+    if work:
         return entry
     if host["reboot"]["required"]:
         remedy = "when it suits you: ansible-playbook homelab.patching.reboot -e patching_hosts=HOST"
@@ -181,20 +181,34 @@ def _plan_host(
     return {**entry, "result": "nothing to do"}
 
 
-def _first_steps(left: str | None, kept: Mapping | None, worse: list) -> list:
-    """What earlier runs have left to do on a host, before anything else.
+def _left_to_do(left: str | None, marked: str | None, kept: Mapping | None, worse: list) -> dict:
+    """What earlier runs have left to do on a host, before anything else: step -> why.
 
-    :param left: the run that left a claim on the host, or a mark on its K3s node.
+    :param left: the run that left a claim on the host.
+    :param marked: the run that left its mark on the host's K3s node.
     """
-    steps = []
-    if left:
-        steps.append({"step": "recover", "why": f"left by run {left}"})
+    work = {}
+    if left or marked:
+        work["recover"] = f"left by run {left or marked}"
+    if marked:
+        work["recover node"] = ""
     if worse:
-        steps.append({"step": "accept", "why": "; ".join(worse)})
-    elif kept and not left:
+        work["prove"] = f"accepted as it is: {'; '.join(worse)}"
+    elif kept and not (left or marked):
         # Its transaction proves it and ends the memory of what was broken.
-        steps.append({"step": "healthy again", "why": f"what run {kept['run']} had broken"})
-    return steps
+        work["prove"] = f"healthy again: what run {kept['run']} had broken"
+    return work
+
+
+def _steps(work: Mapping, host: str, cluster: Mapping | None, policy: Mapping) -> dict:
+    """The steps that carry out what is to be done: step -> why."""
+    chosen = {**work}
+    if "reboot" not in work:
+        chosen["restart services"] = ""
+    else:
+        chosen["lock"] = ""
+        chosen |= {"drain": clusters.drain_why(host, cluster), "restore": ""} if cluster else {}
+    return chosen | {f"patching_{when}": "" for when in ("before", "after") if policy[when]}
 
 
 def _reboot_why(wanted: str, reboot: Mapping, upgrade: bool) -> str:

@@ -12,32 +12,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
-# What to type after a failure, by the step in which it came.
-_THEN = {
-    "claim": "then run again",
-    "recover": "on the host: dpkg --audit; apt-get --fix-broken install; then run again",
-    "patching_before": "mend the task file, then run again",
-    "patching_after": "mend the task file, then run again",
-    "gate": "mend that, then run again",
-    "drain": "mend that, or set patching_k3s_on_blocked: skip; then run again",
-    "restore": "on a server: k3s kubectl get nodes,pods -A; mend it, then run again: it gives the node back",
-    "settle": "on a server: k3s kubectl get nodes,pods -A; mend it, then run again",
-    "upgrade": "on the host: dpkg --audit; apt-get --fix-broken install; then run again, which finishes the rest",
-    "lock": "when the lock is gone: ansible-playbook homelab.patching.reboot -e patching_hosts=HOST",
-    "reboot": "on the host: last -x; journalctl -b -e; then run again",
-    "restart services": "on the host: needrestart -r l; then run again",
-    "prove": "on the host: systemctl --failed; mend it and run again, or take it as it is: -e patching_accept=HOST",
-}
+from . import steps as table
 
 
 def step(record: Mapping, name: str, at: float) -> dict:
     """The record of a host that has begun a step.
 
     :param record: the record so far; empty at the beginning.
-    :param name: the step, in the words of the plan.
+    :param name: the step, a key of `steps.STEPS`.
     :param at: seconds since the epoch.
     """
-    begun = {**record, "result": "lost", "step": name, "marks": [*_begun(record), {"step": name, "at": at}]}
+    begun = {**record, "result": "lost", "step": name, "away": table.step(name).away}
+    begun["marks"] = [*_begun(record), {"step": name, "at": at}]
     if record.get("result", "lost") != "lost":
         begun["ended"] = {key: record[key] for key in ("result", "step", "reason", "remedy")}
     return begun
@@ -82,7 +68,7 @@ def finish(
         "result": result,
         "packages": list(packages or []),
         "reason": " ".join(reason.split()),
-        "remedy": _THEN.get(record.get("step", ""), "then run again") if result == "failed" else "",
+        "remedy": table.step(record["step"]).remedy if result == "failed" else "",
         "log": list(log or []),
         "boot_id": after.get("boot_id"),
         "kernel": (after.get("kernel") or {}).get("running"),
@@ -105,7 +91,7 @@ def finish_after(record: Mapping, at: float, failure: str = "") -> dict:
         "result": "failed",
         "step": ended["step"] if ended["result"] == "failed" else record["step"],
         "reason": _joined(ended["reason"], f"{record['step']}: {' '.join(failure.split())}"),
-        "remedy": _joined(ended["remedy"], _THEN[record["step"]]),
+        "remedy": _joined(ended["remedy"], table.step(record["step"]).remedy),
     }
 
 

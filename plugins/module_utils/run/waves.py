@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from .steps import step
+
 # A local host at the end of each wave, which outlives the wave's members and says whether the next wave may open.
 CONDUCTOR = "__patching_wave_"
 
-# How long a host takes, in seconds: rules of thumb for an estimate, and for how long a claim has to last.
-_SECONDS = {"recover": 60, "upgrade": 30, "drain": 90, "reboot": 90, "prove": 15}
+# Rules of thumb, for an estimate and for how long a claim has to last.
 _SECONDS_A_PACKAGE = 2
 _LEAST_CLAIM = 4 * 3600
 
@@ -43,15 +44,14 @@ def _totals(plan: Mapping, waves: list) -> dict:
         "waves": len(waves),
         "updates": sum(entry["updates"] for entry in planned),
         "security": sum(entry["security"] for entry in planned),
-        "reboots": sum(any(step["step"] == "reboot" for step in entry["steps"]) for entry in planned),
+        "reboots": sum(any(each["step"] == "reboot" for each in entry["steps"]) for entry in planned),
         "seconds": sum(max(_seconds(plan["hosts"][host]) for host in members) for members in waves),
     }
 
 
 def _seconds(entry: Mapping) -> int:
     """How long a host's transaction may take."""
-    steps = [step["step"] for step in entry["steps"]] + ["prove"]
-    return sum(_SECONDS.get(step, 0) for step in steps) + _SECONDS_A_PACKAGE * entry["updates"]
+    return sum(step(each["step"]).seconds for each in entry["steps"]) + _SECONDS_A_PACKAGE * entry["updates"]
 
 
 def _waves(plan: Mapping) -> list:

@@ -46,7 +46,9 @@ def with_nodes(**changes):
 def test_agents_go_before_servers_and_the_delegate_last_each_alone_after_the_plain_hosts_of_its_ring():
     made = plan(plain=("web", "zap"))
     assert made["waves"] == [["web"], ["zap"], ["five"], ["four"], ["one"], ["three"], ["two"]]
-    assert [step["step"] for step in made["hosts"]["four"]["steps"]] == ["drain", "reboot"]
+    assert [step["step"] for step in made["hosts"]["four"]["steps"]] == [
+        *("claim", "gate", "lock", "drain", "reboot", "restore", "settle", "prove")
+    ]
 
 
 def test_a_cluster_goes_with_the_lowest_ring_of_its_nodes():
@@ -64,7 +66,10 @@ def test_a_node_with_nothing_to_do_is_in_no_wave():
 def test_an_upgrade_without_a_reboot_drains_nothing():
     calm = {"upgrades": [UPDATE], "reboot": {"required": False, "reasons": [], "expected": []}}
     made = plan(changes={name: calm for name in MACHINES})
-    assert {step["step"] for entry in made["hosts"].values() for step in entry["steps"]} == {"upgrade"}
+    for entry in made["hosts"].values():
+        assert [step["step"] for step in entry["steps"]] == [
+            *("claim", "gate", "upgrade", "restart services", "settle", "prove")
+        ]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +126,12 @@ def test_a_node_that_nobody_answers_for_refuses_its_cluster_unless_it_is_a_peer(
 def test_the_mark_of_a_dead_run_is_recovered_first():
     made = plan(told=with_nodes(s3={"mark": MARK}))
     assert made["waves"][0] == ["three"]
-    assert made["hosts"]["three"]["steps"][0]["step"] == "recover"
+    assert [step["step"] for step in made["hosts"]["three"]["steps"]][:4] == [
+        "claim",
+        "recover",
+        "recover node",
+        "gate",
+    ]
     assert made["k3s"]["clusters"]["a" * 64]["marked"] == {"three": "dead"}
 
 
@@ -237,4 +247,4 @@ def test_two_clusters_go_one_after_the_other():
     hosts["alone"] = assessment(POLICY, {}, {}, known, {"cluster": {**health(), **second}})
     made = planning.make_plan("run-1", OWNER, hosts, set(), NOW)
     assert made["waves"] == [["alone"], ["five"], ["four"], ["one"], ["three"], ["two"]]
-    assert "a lone node is not drained" in made["hosts"]["alone"]["steps"][0]["why"]
+    assert "a lone node is not drained" in made["hosts"]["alone"]["steps"][3]["why"]

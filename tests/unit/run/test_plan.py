@@ -34,8 +34,20 @@ CLAIM = {"run": "other", "owner": OWNER, "expires": 1000}
     ],
 )
 def test_steps(assessment, mode, steps):
+    """What is to be done; the rest follows."""
     entry = plan({"web1": assessment}, dead=["dead"], mode=mode)["hosts"]["web1"]
-    assert [step["step"] for step in entry["steps"]] == steps
+    assert [step["step"] for step in entry["steps"] if step["why"]] == steps
+    follows = {"claim", "prove", *(["lock"] if "reboot" in steps else ["restart services"])} if steps else set()
+    assert {step["step"] for step in entry["steps"] if not step["why"]} == follows
+
+
+def test_the_steps_are_in_their_order_with_the_users_tasks_around_them():
+    policy = {"before": "/b.yml", "after": "/a.yml"}
+    entry = plan({"a": known(policy, upgrades=[UPDATE], reboot=MAY_REBOOT)})["hosts"]["a"]
+    assert [step["step"] for step in entry["steps"]] == [
+        *("claim", "patching_before", "upgrade", "lock", "reboot", "prove", "patching_after")
+    ]
+    assert plan({"a": known(policy)})["hosts"]["a"]["steps"] == []
 
 
 @pytest.mark.parametrize(
@@ -89,7 +101,9 @@ def test_what_an_earlier_run_broke_stays_red():
 
 def test_until_it_is_accepted():
     entry = plan({"a": known(**BROKEN)}, accepted=["a"])["hosts"]["a"]
-    assert [step["step"] for step in entry["steps"]] == ["accept"]
+    assert [step["why"] for step in entry["steps"] if step["why"]] == [
+        "accepted as it is: nothing listens on TCP port 80 any more"
+    ]
     assert entry["before"]["baseline"]["listeners"] == [22]
 
 
@@ -111,7 +125,7 @@ def test_a_host_that_is_healthy_again_ends_the_memory_of_what_was_broken():
     entry = plan({"web1": known(kept_baseline={"run": "old", "baseline": {"failed_units": [], "listeners": [22]}})})[
         "hosts"
     ]["web1"]
-    assert [step["step"] for step in entry["steps"]] == ["healthy again"]
+    assert [step["why"] for step in entry["steps"] if step["why"]] == ["healthy again: what run old had broken"]
 
 
 def test_what_proxmox_did_not_tell_is_refused():
