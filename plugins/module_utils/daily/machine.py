@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ..core.problem import PatchingError
-from ..host import system
+from ..host import dpkg, system
 from .conf import conf_files, option, parse_conf
 from .program import NO_CACHE_FILES, PROGRAM
 
@@ -70,7 +70,7 @@ def unfinished_packages() -> list:
 def lock_holder() -> dict | None:
     """Who holds dpkg's lock: pid, command, seconds since it started; or None."""
     locks = [line.split() for line in system.read("/proc/locks").splitlines()]
-    for path in ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"):
+    for path in dpkg.LOCKS:
         if not os.path.exists(path):
             continue
         inode = os.stat(path).st_ino

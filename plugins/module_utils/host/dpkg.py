@@ -15,7 +15,7 @@ from pathlib import Path
 from . import system
 
 # apt's and dpkg's own: whoever installs holds the lock; either path changes when the package lists are refreshed.
-LOCK = "/var/lib/dpkg/lock-frontend"
+LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock")
 LISTS = (Path("/var/lib/apt/lists"), Path("/var/lib/apt/periodic/update-success-stamp"))
 
 
@@ -75,7 +75,7 @@ def modified_conffiles(packages: list) -> list:
 def lock_holder() -> str | None:
     """Who holds dpkg's lock (such as ``apt-get (process 71)``), or None."""
     try:
-        with open(LOCK, "rb") as stream:
+        with open(LOCKS[0], "rb") as stream:
             wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
             kind, _whence, _start, _length, pid = struct.unpack("hhqqi4x", fcntl.fcntl(stream, fcntl.F_GETLK, wanted))
     except OSError:

@@ -19,6 +19,7 @@ from ..core.problem import PatchingError
 
 # Everything a run leaves on a host between its steps.
 STATE = Path("/var/lib/homelab-patching")
+LOCK = STATE / "lock"
 UPGRADE_UNIT = "homelab-patching-upgrade"
 # What the upgrade was called for, and what came of it; kept until the host is given back.
 OUTCOME = STATE / "upgrade.json"
@@ -99,8 +100,8 @@ def locked() -> Iterator[None]:
 
     :raises PatchingError: somebody else holds it for more than 30 s.
     """
-    STATE.mkdir(parents=True, exist_ok=True)
-    with open(STATE / "lock", "w", encoding="utf-8") as stream:
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with open(LOCK, "w", encoding="utf-8") as stream:
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -108,9 +109,7 @@ def locked() -> Iterator[None]:
                 break
             except BlockingIOError as exc:
                 if time.monotonic() > deadline:
-                    raise PatchingError(
-                        f"{STATE}/lock is held by another process.", f"See who: fuser {STATE}/lock"
-                    ) from exc
+                    raise PatchingError(f"{LOCK} is held by another process.", f"See who: fuser {LOCK}") from exc
                 time.sleep(0.2)
         yield
 

@@ -43,7 +43,8 @@ def make_plan(
     :param peers: host that is not to be patched -> its `assessment`: other nodes of the K3s clusters.
     :param published: images that can be had, see `advice.images`.
     :returns: ``run``, ``began`` (seconds since the epoch), ``owner``, ``mode``, ``policy`` (per run), ``deadline``
-        (see `policy.deadline`), ``k3s`` (see `clusters.clusters`), ``dead`` (the dead runs), ``waves`` (lists of
+        (see `policy.deadline`), ``k3s`` (see `clusters.clusters`), ``dead`` (the
+        runs that are over: their claims and marks are taken over), ``waves`` (lists of
         hosts), ``sizes`` (of Ansible's batches), ``totals`` (of the roll), ``claim_seconds`` and ``hosts``.
     :raises PatchingError: a policy is wrong.
     """
@@ -84,7 +85,8 @@ def make_plan(
         hosts[host]["advice"] = advise(entry, published, now.date()) if asked else None
     plan = {"run": run, "began": now.timestamp(), "owner": dict(owner), "mode": mode, "policy": policy}
     plan |= {"hosts": hosts, "k3s": k3s}
-    plan["dead"] = sorted(filter(None, dead_runs))
+    marks = (run for cluster in k3s["clusters"].values() for run in cluster["marked"].values())
+    plan["dead"] = sorted({*filter(None, dead_runs), *marks})
     return with_waves({**plan, "deadline": deadline(policy["until"], now)})
 
 
@@ -117,7 +119,7 @@ def _plan_host(
 ) -> dict:
     """The plan of one host: a ``result`` where nothing is to be done to it, else its ``steps``."""
     host, policy = known["host"], known["policy"]
-    entry = {"result": None, "reason": known["reason"], "remedy": known["remedy"], "steps": [], "takeover": []}
+    entry = {"result": None, "reason": known["reason"], "remedy": known["remedy"], "steps": []}
     entry |= {"node": known["node"], "os": host.get("os", {}).get("pretty", "")}
     entry["pending"] = [
         {"name": item["name"], "old": item["old"], "new": item["new"], "security": bool(item["security"])}
@@ -163,7 +165,6 @@ def _plan_host(
 
     entry |= {
         "steps": steps.planned(_steps(work, name, cluster, policy), cluster is not None) if work else [],
-        "takeover": [left.get("run")] if left else [],
         "policy": {**policy, "reboot": wanted},
         "updates": len(upgrades),
         "security": len(security),

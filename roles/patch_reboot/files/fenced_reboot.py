@@ -13,7 +13,10 @@ import subprocess
 import sys
 import time
 
-STATE = "/var/lib/homelab-patching"
+CLAIM = "/var/lib/homelab-patching/claim.json"
+LOCK = "/var/lib/homelab-patching/lock"
+UPGRADE_UNIT = "homelab-patching-upgrade"
+DPKG_LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock")
 # Every node of a K3s cluster has it. Such a host may go only while what its cluster's gate saw is still true.
 K3S = "/var/lib/rancher/k3s/agent"
 GATE_SECONDS = 60
@@ -38,7 +41,7 @@ def check(claim, run, boot_id, now):
         refuse(f"the claim of run {run} has expired")
     if os.path.isdir(K3S) and not -1 <= now - claim.get("gate", 0) < GATE_SECONDS:
         refuse(f"the last gate of its K3s cluster is not from the last {GATE_SECONDS} s")
-    if unit_state("homelab-patching-upgrade") in ("activating", "deactivating"):
+    if unit_state(UPGRADE_UNIT) in ("activating", "deactivating"):
         refuse("an upgrade is at work")
     with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as stream:
         if stream.read().strip() != boot_id:
@@ -48,7 +51,7 @@ def check(claim, run, boot_id, now):
 def lock_dpkg():
     """Keep package managers out from here to the end of this process; refuse if one is at work."""
     locks = []
-    for path in ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"):
+    for path in DPKG_LOCKS:
         locks.append(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
         try:
             fcntl.lockf(locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,22 +63,15 @@ def main():
     if len(sys.argv) != 3:
         refuse("usage: fenced_reboot.py RUN BOOT_ID")
     _name, run, boot_id = sys.argv
-    with open(f"{STATE}/lock", "w", encoding="utf-8") as lock:
+    with open(LOCK, "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            with open(f"{STATE}/claim.json", encoding="utf-8") as stream:
+            with open(CLAIM, encoding="utf-8") as stream:
                 claim = json.load(stream)
         except (OSError, ValueError) as exc:
             refuse(f"no claim on this host: {exc}")
         check(claim, run, boot_id, time.time())
         lock_dpkg()
-        # Recorded before the command: from here on a failure is one after the reboot.
-        claim["phase"] = "reboot"
-        with open(f"{STATE}/claim.json.new", "w", encoding="utf-8") as stream:
-            json.dump(claim, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(f"{STATE}/claim.json.new", f"{STATE}/claim.json")
         done = subprocess.run(["systemctl", "reboot"], check=False, capture_output=True, text=True)
         if done.returncode != 0:
             refuse(f"systemctl reboot: {done.stderr.strip()}")

@@ -26,7 +26,7 @@ def test_configuration_files_that_somebody_has_changed(tmp_path, monkeypatch):
 def test_who_holds_the_lock(tmp_path, monkeypatch):
     lock = tmp_path / "lock-frontend"
     lock.touch()
-    monkeypatch.setattr(dpkg, "LOCK", str(lock))
+    monkeypatch.setattr(dpkg, "LOCKS", (str(lock),))
     assert dpkg.lock_holder() is None
     hold = f"import fcntl, sys; f = open({str(lock)!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:

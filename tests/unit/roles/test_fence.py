@@ -1,23 +1,32 @@
 """The fence of the reboot: the last thing asked before a host goes down."""
 
 import importlib.util
+import re
+import time
 from pathlib import Path
 
 import pytest
 from ansible_collections.homelab.patching.plugins.module_utils.core.problem import PatchingError
-from ansible_collections.homelab.patching.plugins.module_utils.host import claim_file, system
+from ansible_collections.homelab.patching.plugins.module_utils.host import claim_file, dpkg, system
+from ansible_collections.homelab.patching.plugins.module_utils.k3s import local
 
-FENCE = Path(__file__).parents[3] / "roles" / "patch_reboot" / "files" / "fenced_reboot.py"
+CHECKOUT = Path(__file__).parents[3]
+FENCE = CHECKOUT / "roles" / "patch_reboot" / "files" / "fenced_reboot.py"
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 CLAIM = {"run": "mine", "expires": 2000.0}
+
+
+def _script():
+    spec = importlib.util.spec_from_file_location("fenced_reboot", FENCE)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
 @pytest.fixture
 def fence(tmp_path, monkeypatch):
     """The script, on a host with no upgrade at work; `tmp_path/agent` is what makes it a K3s node."""
-    spec = importlib.util.spec_from_file_location("fenced_reboot", FENCE)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = _script()
     monkeypatch.setattr(script, "K3S", str(tmp_path / "agent"))
     monkeypatch.setattr(script, "unit_state", lambda name: "inactive")
     return script
@@ -46,7 +55,7 @@ def test_a_node_does_not_go_without_a_gate_of_the_last_minute(fence, tmp_path, g
 @pytest.fixture
 def claimed(tmp_path, monkeypatch):
     """A host that run `mine` has claimed."""
-    monkeypatch.setattr(system, "STATE", tmp_path)
+    monkeypatch.setattr(system, "LOCK", tmp_path / "lock")
     monkeypatch.setattr(claim_file, "CLAIM", tmp_path / "claim.json")
     monkeypatch.setattr(claim_file, "_HOLD", tmp_path / "hold-until")
     monkeypatch.setattr(claim_file, "_drop_in", lambda service: tmp_path / f"{service}.d" / "drop-in.conf")
@@ -66,3 +75,22 @@ def test_the_gate_of_another_run_means_nothing(claimed):
     assert "gate" not in claim_file.read()
     with pytest.raises(PatchingError):
         claim_file.renew("mine", 3600, 1300.0)
+
+
+def test_it_knows_what_the_package_knows(fence):
+    """The script is alone on the host: what it has by heart is held to what the modules write and read."""
+    assert (str(claim_file.CLAIM), str(system.LOCK)) == (fence.CLAIM, fence.LOCK)
+    assert (fence.UPGRADE_UNIT, fence.DPKG_LOCKS) == (system.UPGRADE_UNIT, dpkg.LOCKS)
+    assert str(local.DATA / "agent") == _script().K3S
+    # An older gate is asked again before the drain ends, so that half of the time is left for the rest.
+    drain = (CHECKOUT / "roles" / "k3s_maintenance" / "tasks" / "drain.yml").read_text()
+    assert 2 * int(re.search(r"__k3s_maintenance_began > (\d+)", drain)[1]) == fence.GATE_SECONDS
+
+
+def test_it_takes_a_claim_as_the_package_writes_it(fence, claimed, tmp_path):
+    (tmp_path / "agent").mkdir()
+    now = time.time()
+    claim_file.renew("mine", 3600, now)
+    fence.check(claim_file.read(), "mine", BOOT, now)
+    with pytest.raises(SystemExit, match="the claim of run mine has expired"):
+        fence.check(claim_file.read(), "mine", BOOT, now + 3601)

@@ -117,3 +117,19 @@ def test_a_remedy_names_no_input_of_a_role():
     inputs = {name for role in RUN for spec in SPECS[role].values() for name in spec.get("options", {})}
     texts = [(path, path.read_text()) for path in (CHECKOUT / "plugins").glob("module_utils/*/*.py")]
     assert {(path.name, name) for path, text in texts for name in inputs if re.search(rf"\b{name}\b", text)} == set()
+
+
+def test_a_claim_is_taken_renewed_and_released_in_one_file_each():
+    """One more renews it for each call of another role. What `forget` claims is a run of its own."""
+    where: dict = {}
+    paths = [path for part in ("roles/*/tasks", "playbooks") for path in CHECKOUT.glob(f"{part}/*.yml")]
+    for path in (path for path in paths if path.name != "forget.yml"):
+        for task in steps(yaml.safe_load(path.read_text())):
+            if call := task.get("homelab.patching.host_claim"):
+                where.setdefault(call.get("state", "claimed"), set()).add(f"{path.parts[-3]}/{path.name}")
+    assert where == {
+        "claimed": {"patch_host/claim.yml"},
+        "renewed": {"patch_host/renew.yml", "k3s_maintenance/call.yml"},
+        # Where one node of a cluster cannot be claimed, the others are given back at once.
+        "released": {"patch_host/release.yml", "patch_host/claim.yml"},
+    }

@@ -133,6 +133,8 @@ def test_the_mark_of_a_dead_run_is_recovered_first():
         "gate",
     ]
     assert made["k3s"]["clusters"]["a" * 64]["marked"] == {"three": "dead"}
+    # Nobody had said so: its claims have expired, or are gone.
+    assert made["dead"] == ["dead"]
 
 
 def test_a_mark_that_cannot_be_recovered_now_stops_its_cluster():
