@@ -11,7 +11,7 @@ from ansible_collections.homelab.patching.plugins.plugin_utils import pages
 
 from tests.unit.run.assessments import UPDATE, known, plan
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).parents[2]
 TASKS = "\n".join(path.read_text() for path in (CHECKOUT / "roles").glob("*/tasks/*.yml"))
 KEYS = [row.key for row in steps.STEPS]
 
