@@ -1,8 +1,8 @@
 """The controller is killed with SIGKILL at a boundary of a run over one host; the next run puts the host right.
 
-By default once at each kind of boundary: claimed, downloaded, upgrading, upgraded, reboot recorded, rebooted and given
-back; each on a host of its own, and healed by the next run or by a recovery in turns (upgrading: by each of them).
-With FULL=1 also before every task, healed both ways. All hosts of one healer are healed by one run.
+By default once at each kind of boundary: claimed, downloaded, upgrading, upgraded, going down, rebooted, given back,
+each on a host of its own, and healed by the next run or by a recovery in turns (upgrading: by each of them). With
+FULL=1 also before every task, healed both ways. All hosts of one healer are healed by one run.
 """
 
 import json
@@ -17,7 +17,6 @@ from tests.support import CHECKOUT, Played, State, ask, everywhere, state
 FULL = bool(os.environ.get("PATCHING_FULL"))
 WANTED = "lab-wanted"
 HOSTS = ("app1", "app2", "app3", "app4", "app5", "app6", "app7", "app8")
-CLAIM = "/var/lib/homelab-patching/claim.json"
 # Boundary: the task after whose change it lies.
 AFTER = {
     "claimed": "Claim the host",
@@ -29,7 +28,7 @@ AFTER = {
 # Boundary: the task that is at work there, and how the host tells.
 WITHIN = {
     "upgrading": ("Upgrade", "test -e /run/lab-began"),
-    "reboot recorded": ("patch_reboot : Reboot", f"grep -q reboot {CLAIM}"),
+    "going down": ("patch_reboot : Reboot", "systemctl is-system-running | grep stopping || ! ls /run/lab-boot"),
 }
 # What a healer does while an upgrade that the dead run left is still at work.
 WAITING = {
@@ -42,7 +41,7 @@ CASES = {
     ("upgrading", "patch"): "app3",
     ("upgrading", "recover"): "app4",
     ("upgraded", "recover"): "app5",
-    ("reboot recorded", "patch"): "app6",
+    ("going down", "patch"): "app6",
     ("rebooted", "recover"): "app7",
     ("given back", "patch"): "app8",
 }
@@ -109,6 +108,7 @@ def cases(small, package, run, tmp_path_factory):
     """Case -> the host that was killed and healed there."""
     before = prepare(small, package, HOSTS)
     everywhere([host for (boundary, _healer), host in CASES.items() if boundary == "upgrading"], "touch /etc/lab-waits")
+    everywhere(HOSTS, "touch /run/lab-boot")  # gone in the next boot
     left, after, healed = {}, {}, {}
     for (boundary, _healer), host in CASES.items():
         if boundary in WITHIN:
@@ -117,7 +117,7 @@ def cases(small, package, run, tmp_path_factory):
             policy = {"patching_hosts": host}
             played, _lines = killed(run, tmp_path_factory.mktemp("killed"), policy=policy, after=AFTER[boundary])
         assert played.status == -9, boundary
-        if boundary == "reboot recorded":
+        if boundary == "going down":
             await_boot(host, before[host].boot_id)
         left[host] = state(host)
     for healer in ("patch", "recover"):

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -59,15 +61,20 @@ def inventory(tmp_path):
     return folder
 
 
-def test_a_roll_in_the_surroundings_of_a_user(small, package, installed, inventory, tmp_path):
+@pytest.fixture
+def home():
+    """A user's home; its path is short, because sockets of ssh lie in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_a_roll_in_the_surroundings_of_a_user(small, package, installed, inventory, home, tmp_path):
     """Four hosts in three waves: app1 and db1, app2, web1. app2 fails: web1 is not attempted."""
     small("app1", "db1", "web1", "app2")
     package("lab-roll", "app1", "db1", "web1", "app2", new=("--postinst", "test ! -e /etc/lab-broken"))
     ask("app2", "touch /etc/lab-broken")
     configuration = tmp_path / "ansible.cfg"
     configuration.write_text(CONFIGURATION)
-    home = tmp_path / "home"
-    home.mkdir()
     env = {
         **{name: value for name, value in os.environ.items() if name not in ("PWD", "OLDPWD", "XDG_STATE_HOME")},
         **lab_env(),
