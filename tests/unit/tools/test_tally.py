@@ -29,13 +29,24 @@ class Level:
     ended: float = 90.0
 
 
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    """What a real pytest leaves of these tests."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "test_one.py").write_text(TESTS)
+def pytest_writes(folder, tests):
+    """Run a real pytest over these tests; its junit file."""
+    (folder / "test_one.py").write_text(tests)
     words = ["-q", "-p", "no:cacheprovider", "--junitxml=some.xml", "test_one.py"]
-    subprocess.run([sys.executable, "-m", "pytest", *words], cwd=tmp_path, check=False, capture_output=True)
+    subprocess.run([sys.executable, "-m", "pytest", *words], cwd=folder, check=False, capture_output=True)
+    return (folder / "some.xml").read_text()
+
+
+@pytest.fixture(scope="module")
+def some(tmp_path_factory):
+    return pytest_writes(tmp_path_factory.mktemp("some"), TESTS)
+
+
+@pytest.fixture
+def results(some, tmp_path, monkeypatch):
+    """The folder of a suite's results."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.xml").write_text(some)
     (tmp_path / "some.log").write_text("\n".join(f"line {number}" for number in range(40)))
     (tmp_path / "other.log").write_text("\n".join(f"word {number}" for number in range(40)))
     return tmp_path
@@ -66,9 +77,7 @@ def test_a_level_without_tests_ends_with_the_last_lines_of_its_log(results, caps
 
 
 def test_a_file_that_cannot_be_collected_is_told_with_the_log(results, capsys):
-    (results / "test_one.py").write_text("import nothing_of_this_name")
-    words = ["-q", "-p", "no:cacheprovider", "--junitxml=some.xml", "test_one.py"]
-    subprocess.run([sys.executable, "-m", "pytest", *words], cwd=results, check=False, capture_output=True)
+    pytest_writes(results, "import nothing_of_this_name")
     out = shown(capsys, results, Level("some", "Some tests", results / "some.log", status=2))
     assert "line 39" in out
     assert out.splitlines()[-1] == "0 passed, 1 failed, 0 skipped"
