@@ -153,13 +153,14 @@ def unit() -> Level:
 
 def beside(lab: bool) -> list[Level]:
     """What needs no worker's lab."""
+    # Last: the longest files on machines begin with clusters, too.
     k3s = "K3s: modules and role on a real API server and kubelet"
     return [
-        *([Level("k3s", k3s, [pytest("k3s", "-v", "tests/k3s")])] if lab else []),
         Level("page", "The page in a browser", [pytest("page", "-q", "tests/page")]),
         Level("sanity", "Conventions: ansible-test sanity", [["tools/sanity"]]),
         Level("matrix", "Other Pythons", [["tools/matrix", str(RESULTS), *(["--roll"] if lab else [])]]),
         Level("galaxy", "Galaxy's importer, and ansible-builder", [["tools/galaxy"]]),
+        *([Level("k3s", k3s, [pytest("k3s", "-v", "tests/k3s")])] if lab else []),
     ]
 
 
