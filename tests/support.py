@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,14 +15,12 @@ from pathlib import Path
 import testinfra
 import testinfra.host
 
+from lab.config import CLIENT
+from lab.system import die_with_parent
 from tools.tally import slug
 
 CHECKOUT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-NUMBER = int(os.environ.get("LAB_NUMBER") or 0)
-GATEWAY = f"198.18.{NUMBER}.1"
-CLIENT = CHECKOUT / ".build" / (f"lab-{NUMBER}" if NUMBER else "lab")
-_libc = ctypes.CDLL(None)
 
 
 @dataclass
@@ -34,11 +30,6 @@ class Played:
     status: int
     output: str
     report: dict | None
-
-
-def die_with_parent() -> None:
-    """In a child, before exec: a test that is killed leaves nobody behind who goes on patching machines."""
-    _libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def ansible(

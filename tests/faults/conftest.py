@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import BIN, CHECKOUT, Played, ask, die_with_parent, everywhere, lab, lab_env, play
+from lab.system import die_with_parent
+from tests.support import BIN, CHECKOUT, Played, ask, everywhere, lab, lab_env, play
 
 NAMES = (f"lab-node-{number}" for number in count(1))
 USUAL = {"web1", "db1", "app1"}  # what `lab up` starts

@@ -8,8 +8,9 @@ import json
 
 import pytest
 
+from lab.config import GATEWAY
 from tests.faults.conftest import at, results, told, version
-from tests.support import GATEWAY, ask, everywhere, lab, pending, state
+from tests.support import ask, everywhere, lab, pending, state
 
 DONE, BROKEN, LATER = "app1", "db1", "web1"  # of the roll that stops
 STOPPED = ":".join((DONE, BROKEN, LATER))

@@ -5,8 +5,9 @@ Each host of a roll has a case of its own; the test of the case asks that host.
 
 import pytest
 
+from lab.config import GATEWAY
 from tests.faults.conftest import at, said, told, version
-from tests.support import GATEWAY, ask, lab
+from tests.support import ask, lab
 
 # Case: (host, what breaks it, the reason, the remedy).
 REFUSED = {

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support import BIN, CHECKOUT, NUMBER, SECURITY_SUITES, ask, lab, lab_env, play_security_archive
+from lab.config import NUMBER
+from tests.support import BIN, CHECKOUT, SECURITY_SUITES, ask, lab, lab_env, play_security_archive
 
 LOCAL = "/etc/apt/apt.conf.d/99-local"
 PERIODIC = "/etc/apt/apt.conf.d/99-periodic"

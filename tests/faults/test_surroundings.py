@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.config import NUMBER
 from tests.faults.conftest import version
-from tests.support import BIN, CHECKOUT, NUMBER, ask, lab_env, state
+from tests.support import BIN, CHECKOUT, ask, lab_env, state
 
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n", "--preserve-env"]
 # What a user's configuration may say: each of it would take the waves apart, if the plays did not say otherwise.

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 import yaml
 
-from tests.support import BIN, CHECKOUT, NUMBER, ask, lab, lab_env
+from lab.config import NUMBER
+from tests.support import BIN, CHECKOUT, ask, lab, lab_env
 
 PAGE = (CHECKOUT / "docs" / "ad-hoc.md").read_text()
 COMMANDS = re.findall(r"^ *\$ (.+)$", PAGE, re.MULTILINE)

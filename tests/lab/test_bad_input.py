@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.support import CHECKOUT, GATEWAY, NUMBER, lab
+from lab.config import GATEWAY, NUMBER
+from tests.support import CHECKOUT, lab
 
 IP_FREEBIND = 15  # of <linux/in.h>: an address that this machine has not got yet
 NOWHERE = "http://127.0.0.1:9"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import CHECKOUT, CLIENT, NUMBER, ask, lab
+from lab.config import CLIENT, NUMBER
+from tests.support import CHECKOUT, ask, lab
 
 STATE = Path("/var/lib") / ("homelab-patching-lab" + (f"-{NUMBER}" if NUMBER else ""))
 # Another lab of this machine, which no worker of the tests has as its own.

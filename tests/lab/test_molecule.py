@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.support import BIN, CHECKOUT, die_with_parent, lab
+from lab.system import die_with_parent
+from tests.support import BIN, CHECKOUT, lab
 
 SCENARIOS = sorted(path.parent.name for path in CHECKOUT.glob("molecule/*/molecule.yml"))
 UBUNTU = {"LAB_DISTRO": "ubuntu-24.04", "LAB_NUMBER": "9"}
