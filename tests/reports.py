@@ -1,9 +1,12 @@
-"""Reports of runs that never were, for the tests of the page, the benchmark and the screenshots: no dice, no clock."""
+"""Reports of runs that never were (for tests, the benchmark, the screenshots), and what a report has to be like."""
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 
+SCHEMA = Path(__file__).parents[1] / "docs" / "report.schema.json"
 BEGAN = datetime(2026, 11, 23, 2, 0, tzinfo=timezone.utc).timestamp()
 RUN = "20261123T020000Z-1f2e"
 TODAY = date(2026, 11, 23)
@@ -235,3 +238,10 @@ def hostile() -> dict:
     hosts = {HOSTILE: known, **made["hosts"]}
     waves = [[HOSTILE if name == "web1" else name for name in wave] for wave in made["waves"]]
     return report(hosts, waves, 1006, stopped=script, clusters={script: [HOSTILE]})
+
+
+def check_report(report: dict) -> None:
+    """Make sure that a report is as docs/report.schema.json says; every report that a test sees comes by here."""
+    from jsonschema import validate  # noqa: PLC0415 - the benchmarks use this file and have no jsonschema
+
+    validate(report, json.loads(SCHEMA.read_text()))

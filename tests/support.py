@@ -17,6 +17,7 @@ import testinfra.host
 
 from lab.config import CLIENT
 from lab.system import die_with_parent
+from tests.reports import check_report
 from tools.tally import slug
 
 CHECKOUT = Path(__file__).parents[1]
@@ -82,13 +83,6 @@ def play(
     if report is not None:
         check_report(report)
     return Played(done.returncode, done.stdout + done.stderr, report)
-
-
-def check_report(report: dict) -> None:
-    """Make sure that a report is as docs/report.schema.json says; every report that a test sees comes by here."""
-    from jsonschema import validate  # noqa: PLC0415 - the benchmarks use this file and have no jsonschema
-
-    validate(report, json.loads((CHECKOUT / "docs" / "report.schema.json").read_text()))
 
 
 def lab(*words: str, timeout: float = 300, check: bool = True) -> str:

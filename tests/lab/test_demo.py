@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.support import CHECKOUT, ask, check_report, lab, pending, state
+from tests.reports import check_report
+from tests.support import CHECKOUT, ask, lab, pending, state
 
 HOSTS = ("web1", "db1", "app1")
 

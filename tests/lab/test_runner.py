@@ -6,7 +6,8 @@ import os
 import ansible_runner
 import pytest
 
-from tests.support import BIN, CHECKOUT, ask, check_report, lab, lab_env, pending
+from tests.reports import check_report
+from tests.support import BIN, CHECKOUT, ask, lab, lab_env, pending
 
 HOST = "app1"
 

@@ -74,6 +74,15 @@ def test_everything_is_in_a_package():
     assert [name_of(path) for path in UTILS if path.stem.startswith("_")] == []
 
 
+@pytest.mark.parametrize("package", sorted(BELOW))
+def test_the_tests_of_a_package_run_where_the_vms_python_does(package):
+    """tools/matrix runs them with Python 3.10, which has neither the lab nor what the lab needs."""
+    wanted = {path: imports(path)[1] for path in (CHECKOUT / "tests" / "unit" / package).glob("*.py")}
+    assert wanted
+    foreign = re.compile(r"lab\b|tests\.support$")
+    assert [(path.name, name) for path, names in wanted.items() for name in names if foreign.match(name)] == []
+
+
 @pytest.mark.parametrize("path", UTILS, ids=name_of)
 def test_no_file_is_about_too_much(path):
     assert len(path.read_text().splitlines()) <= MOST_LINES, "split it by subject"

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.homelab.patching.plugins.plugin_utils import pages
 
 from tests import reports
-from tests.support import check_report
+from tests.reports import check_report
 
 ZONE = timezone.utc
 

@@ -4,7 +4,7 @@ import pytest
 from ansible_collections.homelab.patching.plugins.module_utils.report import summary, text
 from ansible_collections.homelab.patching.plugins.module_utils.run import record as recording
 
-from tests.support import check_report
+from tests.reports import check_report
 from tests.unit.run.assessments import PLANNED, WANTS_REBOOT, known, plan, record
 
 
