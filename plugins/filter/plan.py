@@ -26,11 +26,10 @@ from ..module_utils.core.problem import PatchingError
 from ..module_utils.report import exposure
 from ..module_utils.report.summary import summarize
 from ..module_utils.report.text import plan_lines, report_lines
-from ..module_utils.run import advice, identity, record, waves
+from ..module_utils.run import advice, identity, transaction, waves
 from ..module_utils.run import plan as planning
 from ..module_utils.run.assessment import assessment
 from ..module_utils.run.guard import refusal
-from ..module_utils.run.health import regressions
 
 
 def collect(hosts: Iterable[str], hostvars: Mapping, name: str) -> dict:
@@ -175,10 +174,7 @@ class FilterModule:
             "may_open": waves.may_open,
             "next_go": waves.next_go,
             "summary": summary,
-            "step": record.step,
-            "finish": record.finish,
-            "finish_after": record.finish_after,
-            "fact": record.fact,
             "guard": guard,
-            "regressions": regressions,
+            "walk": transaction.walk,
+            "unproved": transaction.unproved,
         }

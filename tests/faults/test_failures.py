@@ -81,7 +81,7 @@ def tolerated(small, package, run, boots, tmp_path_factory):
             },
             moments=[
                 at(CLAIMED, "Give the host back", *spoil),
-                at(LOCKED, "Ask what the host needs now", "guest", LOCKED, "lock=backup"),
+                at(LOCKED, "Assess | What the host needs now", "guest", LOCKED, "lock=backup"),
             ],
         )
     finally:

@@ -36,7 +36,7 @@ def test_a_roll_over_a_cluster_with_one_server(one, pending, run):
     assert all(state(host).boot_id != before[host] for host in EVERYBODY)
     assert whole(one, *NODES)
     for host in NODES:
-        steps = ["claim", "gate", "upgrade", "lock", "drain", "reboot", "restore", "settle", "prove"]
+        steps = ["claim", "gate", "upgrade", "assess", "lock", "drain", "reboot", "restore", "settle", "prove"]
         assert [step["name"] for step in played.report["hosts"][host]["steps"]] == steps
     # One at a time, each of them once, and the Deployment kept what its budget asks for.
     assert {name for gone in watcher.out for name in gone} == {one.node(host) for host in NODES}

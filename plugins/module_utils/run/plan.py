@@ -16,6 +16,7 @@ from . import clusters, steps
 from .advice import advise
 from .health import kept_baseline, regressions
 from .policy import check, deadline, per_run
+from .transaction import reboot_why
 from .waves import with_waves
 
 
@@ -155,7 +156,7 @@ def _plan_host(
     if why:
         work["upgrade"] = why
     wanted = "if_required" if mode == "reboot" and policy["reboot"] == "never" else policy["reboot"]
-    why = _reboot_why(wanted, host["reboot"], bool(upgrades))
+    why = reboot_why(wanted, host["reboot"], bool(upgrades))
     if why:
         work["reboot"] = why
     problems = clusters.refusal(name, cluster, policy) if work else []
@@ -210,17 +211,6 @@ def _steps(work: Mapping, host: str, cluster: Mapping | None, policy: Mapping) -
         chosen["lock"] = ""
         chosen |= {"drain": clusters.drain_why(host, cluster), "restore": ""} if cluster else {}
     return chosen | {f"patching_{when}": "" for when in ("before", "after") if policy[when]}
-
-
-def _reboot_why(wanted: str, reboot: Mapping, upgrade: bool) -> str:
-    """Why the host will be rebooted, or is expected to be; empty where it will not."""
-    if reboot["required"] and wanted != "never":
-        return "; ".join(reboot["reasons"])
-    if upgrade and wanted == "always":
-        return "patching_reboot is always"
-    if upgrade and wanted == "if_required" and reboot["expected"]:
-        return f"expected: {'; '.join(reboot['expected'])}"
-    return ""
 
 
 def refuse(plan: Mapping, refusals: Mapping) -> dict:

@@ -63,16 +63,19 @@ def finish(
     :param log: the last lines of apt-get and dpkg, where the upgrade failed.
     """
     after = after or {}
-    return {
-        **_ended(record, at),
-        "result": result,
-        "packages": list(packages or []),
-        "reason": " ".join(reason.split()),
-        "remedy": table.step(record["step"]).remedy if result == "failed" else "",
-        "log": list(log or []),
-        "boot_id": after.get("boot_id"),
-        "kernel": (after.get("kernel") or {}).get("running"),
-    }
+    return _with_kept(
+        {
+            **_ended(record, at),
+            "over": True,
+            "result": result,
+            "packages": list(packages or []),
+            "reason": " ".join(reason.split()),
+            "remedy": table.step(record["step"]).remedy if result == "failed" else "",
+            "log": list(log or []),
+            "boot_id": after.get("boot_id"),
+            "kernel": (after.get("kernel") or {}).get("running"),
+        }
+    )
 
 
 def finish_after(record: Mapping, at: float, failure: str = "") -> dict:
@@ -85,14 +88,16 @@ def finish_after(record: Mapping, at: float, failure: str = "") -> dict:
     """
     whole, ended = _ended(record, at), record["ended"]
     if not failure:
-        return {**whole, **ended}
-    return {
-        **whole,
-        "result": "failed",
-        "step": ended["step"] if ended["result"] == "failed" else record["step"],
-        "reason": _joined(ended["reason"], f"{record['step']}: {' '.join(failure.split())}"),
-        "remedy": _joined(ended["remedy"], table.step(record["step"]).remedy),
-    }
+        return _with_kept({**whole, **ended})
+    return _with_kept(
+        {
+            **whole,
+            "result": "failed",
+            "step": ended["step"] if ended["result"] == "failed" else record["step"],
+            "reason": _joined(ended["reason"], f"{record['step']}: {' '.join(failure.split())}"),
+            "remedy": _joined(ended["remedy"], table.step(record["step"]).remedy),
+        }
+    )
 
 
 def _joined(*texts: str) -> str:
@@ -108,11 +113,8 @@ def _ended(record: Mapping, at: float) -> dict:
     return {**record, "marks": marks, "seconds": seconds}
 
 
-def fact(record: Mapping) -> dict:
-    """What a host keeps of its own record: ``result``, ``reason``, ``packages`` (how many), ``kernel``."""
-    return {
-        "result": record["result"],
-        "reason": record["reason"],
-        "packages": len(record["packages"]),
-        "kernel": (record["kernel"] or {}).get("release"),
-    }
+def _with_kept(record: dict) -> dict:
+    """The record with what the host itself keeps of it: ``result``, ``reason``, ``packages`` (how many), ``kernel``."""
+    kept = {name: record[name] for name in ("result", "reason")}
+    kept |= {"packages": len(record["packages"]), "kernel": (record["kernel"] or {}).get("release")}
+    return {**record, "kept": kept}

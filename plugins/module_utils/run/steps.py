@@ -33,6 +33,8 @@ class Step:
     """Is it for nodes of a K3s cluster only?"""
     always: bool = False
     """Does every host of the roll go through it? Else the plan decides."""
+    decided: bool = False
+    """Is it decided anew when the host has been upgraded? Then the plan says what is expected."""
 
 
 # In the order in which they run.
@@ -49,7 +51,7 @@ STEPS: tuple[Step, ...] = (
         "recover node",
         "recover node",
         "a node that a dead run left cordoned is given back",
-        30,
+        90,
         f"{_CLUSTER}: it gives the node back",
         "cluster",
         node=True,
@@ -80,11 +82,19 @@ STEPS: tuple[Step, ...] = (
         "upgrade",
     ),
     Step(
+        "assess",
+        "assess again",
+        "the host is asked whether it needs a reboot now",
+        3,
+        always=True,
+    ),
+    Step(
         "lock",
         "lock",
         "a lock of Proxmox VE on the guest, such as a backup's, is waited for",
         2,
         "when the lock is gone: ansible-playbook homelab.patching.reboot -e patching_hosts=HOST",
+        decided=True,
     ),
     Step(
         "drain",
@@ -94,6 +104,7 @@ STEPS: tuple[Step, ...] = (
         "mend that, or set patching_k3s_on_blocked: skip; then run again",
         "cluster",
         node=True,
+        decided=True,
     ),
     Step(
         "reboot",
@@ -103,6 +114,7 @@ STEPS: tuple[Step, ...] = (
         "on the host: last -x; journalctl -b -e; then run again",
         "reboot",
         away=True,
+        decided=True,
     ),
     Step(
         "restart services",
@@ -111,6 +123,7 @@ STEPS: tuple[Step, ...] = (
         15,
         "on the host: needrestart -r l; then run again",
         "reboot",
+        decided=True,
     ),
     Step(
         "restore",
@@ -120,6 +133,7 @@ STEPS: tuple[Step, ...] = (
         f"{_CLUSTER}: it gives the node back",
         "cluster",
         node=True,
+        decided=True,
     ),
     Step(
         "settle",

@@ -25,7 +25,9 @@ def code(path):
 
 def whole(role):
     """All tasks, variables and defaults of a role."""
-    return "\n".join(code(path) for part in ("tasks", "vars", "defaults") for path in ROLES[role].glob(f"{part}/*.yml"))
+    return "\n".join(
+        code(path) for part in ("tasks", "vars", "defaults") for path in ROLES[role].glob(f"{part}/**/*.yml")
+    )
 
 
 def values(role, part):
@@ -43,11 +45,18 @@ def steps(value):
         yield value
 
 
+def steps_of(role):
+    """The files of tasks of a host's steps."""
+    return sorted(ROLES[role].glob("tasks/steps/*.yml"))
+
+
 def reached(role, path):
     """The files that a file of tasks includes or writes, also by an expression or a loop."""
     for task in steps(yaml.safe_load(path.read_text())):
         told = f"{task.get('ansible.builtin.include_tasks', '')} {task.get('loop', '')}"
         names = [f"tasks/{word}.yml" for word in re.findall(r"\w+", told)] if "include_tasks" in str(task) else []
+        # Which step it is, is known when it runs.
+        names += [f"tasks/steps/{other.name}" for other in steps_of(role)] if "steps/" in told else []
         names += [f"templates/{word}.j2" for word in re.findall(r"\w+", str(task)) if ".j2" in str(task)]
         yield from (other for other in map(ROLES[role].joinpath, names) if other.exists())
 
@@ -81,7 +90,7 @@ def test_no_role_reads_a_private_name_of_another(role):
 
 def sets(role):
     """The names that the tasks of a role set, by set_fact or register."""
-    tasks = [task for path in ROLES[role].glob("tasks/*.yml") for task in steps(yaml.safe_load(path.read_text()))]
+    tasks = [task for path in ROLES[role].glob("tasks/**/*.yml") for task in steps(yaml.safe_load(path.read_text()))]
     facts = {name for task in tasks for name in task.get("ansible.builtin.set_fact", ())}
     return facts | {task["register"] for task in tasks if isinstance(task.get("register"), str)}
 
@@ -89,7 +98,7 @@ def sets(role):
 def promises(role):
     """The facts that a role promises: in its specs as C(name), and in the first line of a file of tasks as name."""
     inputs = {name for spec in SPECS[role].values() for name in spec.get("options", {})}
-    heads = [" ".join(path.read_text().splitlines()[:2]) for path in ROLES[role].glob("tasks/*.yml")]
+    heads = [" ".join(path.read_text().splitlines()[:2]) for path in ROLES[role].glob("tasks/**/*.yml")]
     return {name for text in [str(SPECS[role]), *heads] for name in re.findall(rf"\b{role}_\w+", text)} - inputs
 
 
@@ -120,16 +129,18 @@ def test_a_remedy_names_no_input_of_a_role():
 
 
 def test_a_claim_is_taken_renewed_and_released_in_one_file_each():
-    """One more renews it for each call of another role. What `forget` claims is a run of its own."""
+    """Nodes are renewed with their host, and for each call of another role. What `forget` claims is another run's."""
     where: dict = {}
-    paths = [path for part in ("roles/*/tasks", "playbooks") for path in CHECKOUT.glob(f"{part}/*.yml")]
+    paths = [path for part in ("roles/*/tasks/**", "playbooks") for path in CHECKOUT.glob(f"{part}/*.yml")]
     for path in (path for path in paths if path.name != "forget.yml"):
         for task in steps(yaml.safe_load(path.read_text())):
             if call := task.get("homelab.patching.host_claim"):
-                where.setdefault(call.get("state", "claimed"), set()).add(f"{path.parts[-3]}/{path.name}")
+                where.setdefault(call.get("state", "claimed"), set()).add(
+                    str(path.relative_to(CHECKOUT / "roles")).replace("/tasks/", "/")
+                )
     assert where == {
         "claimed": {"patch_host/claim.yml"},
-        "renewed": {"patch_host/renew.yml", "k3s_maintenance/call.yml"},
+        "renewed": {"patch_host/steps/claim.yml", "patch_host/renew_nodes.yml", "k3s_maintenance/call.yml"},
         # Where one node of a cluster cannot be claimed, the others are given back at once.
         "released": {"patch_host/release.yml", "patch_host/claim.yml"},
     }

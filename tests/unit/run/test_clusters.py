@@ -47,7 +47,7 @@ def test_agents_go_before_servers_and_the_delegate_last_each_alone_after_the_pla
     made = plan(plain=("web", "zap"))
     assert made["waves"] == [["web"], ["zap"], ["five"], ["four"], ["one"], ["three"], ["two"]]
     assert [step["step"] for step in made["hosts"]["four"]["steps"]] == [
-        *("claim", "gate", "lock", "drain", "reboot", "restore", "settle", "prove")
+        *("claim", "gate", "assess", "lock", "drain", "reboot", "restore", "settle", "prove")
     ]
 
 
@@ -68,7 +68,7 @@ def test_an_upgrade_without_a_reboot_drains_nothing():
     made = plan(changes={name: calm for name in MACHINES})
     for entry in made["hosts"].values():
         assert [step["step"] for step in entry["steps"]] == [
-            *("claim", "gate", "upgrade", "restart services", "settle", "prove")
+            *("claim", "gate", "upgrade", "assess", "restart services", "settle", "prove")
         ]
 
 
@@ -249,4 +249,4 @@ def test_two_clusters_go_one_after_the_other():
     hosts["alone"] = assessment(POLICY, {}, {}, known, {"cluster": {**health(), **second}})
     made = planning.make_plan("run-1", OWNER, hosts, set(), NOW)
     assert made["waves"] == [["alone"], ["five"], ["four"], ["one"], ["three"], ["two"]]
-    assert "a lone node is not drained" in made["hosts"]["alone"]["steps"][3]["why"]
+    assert "a lone node is not drained" in made["hosts"]["alone"]["steps"][4]["why"]

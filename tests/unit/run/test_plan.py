@@ -37,7 +37,9 @@ def test_steps(assessment, mode, steps):
     """What is to be done; the rest follows."""
     entry = plan({"web1": assessment}, dead=["dead"], mode=mode)["hosts"]["web1"]
     assert [step["step"] for step in entry["steps"] if step["why"]] == steps
-    follows = {"claim", "prove", *(["lock"] if "reboot" in steps else ["restart services"])} if steps else set()
+    follows = (
+        {"claim", "assess", "prove", *(["lock"] if "reboot" in steps else ["restart services"])} if steps else set()
+    )
     assert {step["step"] for step in entry["steps"] if not step["why"]} == follows
 
 
@@ -45,7 +47,7 @@ def test_the_steps_are_in_their_order_with_the_users_tasks_around_them():
     policy = {"before": "/b.yml", "after": "/a.yml"}
     entry = plan({"a": known(policy, upgrades=[UPDATE], reboot=MAY_REBOOT)})["hosts"]["a"]
     assert [step["step"] for step in entry["steps"]] == [
-        *("claim", "patching_before", "upgrade", "lock", "reboot", "prove", "patching_after")
+        *("claim", "patching_before", "upgrade", "assess", "lock", "reboot", "prove", "patching_after")
     ]
     assert plan({"a": known(policy)})["hosts"]["a"]["steps"] == []
 

@@ -96,9 +96,9 @@ def test_totals_and_how_long_a_claim_lasts():
     made = plan({"a": known(upgrades=[UPDATE], reboot=MAY_REBOOT), "b": known(upgrades=[UPDATE]), "c": known()})
     assert made["totals"] == {
         **{"hosts": 2, "waves": 2, "updates": 2, "security": 2, "reboots": 1},
-        "seconds": (2 + 30 + 2 + 90 + 15 + 2) + (2 + 30 + 15 + 15 + 2),
+        "seconds": (2 + 30 + 3 + 2 + 90 + 15 + 2) + (2 + 30 + 3 + 15 + 15 + 2),
     }
     assert made["claim_seconds"] == 4 * 3600
     assert "2 updates (2 security), up to 1 reboots, in about 4 min at most" in text.plan_lines(made)
     many = plan({f"h{number}": known(upgrades=[UPDATE] * 50, reboot=MAY_REBOOT) for number in range(60)})
-    assert many["claim_seconds"] == 2 * many["totals"]["seconds"] == 2 * 60 * (2 + 30 + 2 + 90 + 15 + 100)
+    assert many["claim_seconds"] == 2 * many["totals"]["seconds"] == 2 * 60 * (2 + 30 + 3 + 2 + 90 + 15 + 100)

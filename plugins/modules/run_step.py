@@ -1,0 +1,77 @@
+#!/usr/bin/python
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin run_step, which does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: run_step
+short_description: Begin a step of a host's transaction, or end the transaction
+version_added: 0.1.0
+author: The homelab.patching maintainers (@homelab)
+description:
+  - Decides whether the step is this host's, and notes when it began. Role C(patch_host) registers the record.
+  - Private to the collection. The host is not asked.
+options:
+  step:
+    description: The step that the wave has come to; empty at the end of the transaction.
+    type: str
+    default: ""
+  entry:
+    description: The host in the plan.
+    type: dict
+    required: true
+  record:
+    description: The record so far; empty at the beginning.
+    type: dict
+    required: true
+  answers:
+    description: What the steps have registered, by their keys.
+    type: dict
+    required: true
+  failure:
+    description: The C(result) and the name (C(task)) of the task that failed, and whether the host answers (C(again)).
+    type: dict
+attributes:
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed
+      on the controller.
+    support: full
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
+    support: none
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: all
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Begin the upgrade
+  homelab.patching.run_step:
+    step: upgrade
+    entry: "{{ patch_host_plan.hosts[inventory_hostname] }}"
+    record: "{{ patch_host_result }}"
+    answers: {}
+  register: patch_host_result
+"""
+
+RETURN = r"""
+begun:
+  description: Is the step this host's now?
+  type: bool
+  returned: always
+result:
+  description: C(lost) until the transaction has ended; then its outcome.
+  type: str
+  returned: once a step has begun
+step:
+  description: The step that the host is in, or was in when it ended.
+  type: str
+  returned: once a step has begun
+"""
