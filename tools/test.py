@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from ctypes.util import find_library
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,10 +202,16 @@ def labs(*words: str) -> str:
 
 def install_browser() -> None:
     """As the lab installs what it needs; where a browser cannot be had, its tests are skipped and say so."""
-    if os.geteuid() == 0 and not (shutil.which("chromium") or shutil.which("chromium-browser")):
+    # Playwright's own node is linked against libatomic, which nothing else on a small machine wants.
+    there = {
+        "chromium": shutil.which("chromium") or shutil.which("chromium-browser"),
+        "libatomic1": find_library("atomic"),
+    }
+    missing = [name for name, found in there.items() if not found]
+    if os.geteuid() == 0 and missing:
         env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for words in ("update -qq", "install -y -qq --no-install-recommends chromium"):
-            subprocess.run(["apt-get", *words.split()], env=env, capture_output=True, check=False)
+        for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
+            subprocess.run(["apt-get", *words], env=env, capture_output=True, check=False)
 
 
 def only(words: list[str]) -> None:
