@@ -83,14 +83,19 @@ def advance(key: str, entry: Mapping, record: Mapping, answers: Mapping, at: flo
         begins = not over and due(key, entry, answers)
     else:
         if not over:
-            record = _end_well(entry, record, answers, at)
+            record = _end(entry, record, answers, at)
         elif not key and record["step"] == _AFTER and record["result"] == "lost":
             record = recording.finish_after(record, at)
         begins = key == _AFTER and record["result"] != "lost" and due(key, entry, answers)
     return {**(recording.step(record, key, at) if begins else record), "begun": begins}
 
 
-def _end_well(entry: Mapping, record: Mapping, answers: Mapping, at: float) -> dict:
+def _end(entry: Mapping, record: Mapping, answers: Mapping, at: float) -> dict:
+    """The record of a host when no task of it has failed: what the host itself says at the end decides all the same."""
+    problems = unproved(answers["prove"], entry["before"])
+    if problems:
+        reason = f"prove: {'; '.join(problems)}"
+        return recording.finish(record, "failed", at, packages=_packages(answers), reason=reason)
     after = answers["prove"]["host"]
     packages, restless = _packages(answers), _restless(entry["before"], after)
     notes = [answers["drain"].get("skipped"), answers["recover"].get("earlier")]

@@ -144,3 +144,11 @@ def test_a_claim_is_taken_renewed_and_released_in_one_file_each():
         # Where one node of a cluster cannot be claimed, the others are given back at once.
         "released": {"patch_host/release.yml", "patch_host/claim.yml"},
     }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_variable_of_a_task_has_the_name_of_a_role(role):
+    """What a play or a task of the user sets with set_fact outranks it, so no common word may decide anything."""
+    tasks = (task for path in ROLES[role].glob("tasks/**/*.yml") for task in steps(yaml.safe_load(path.read_text())))
+    names = {name for task in tasks if isinstance(task.get("vars"), dict) for name in task["vars"]}
+    assert {name for name in names if not name.removeprefix("__").startswith(tuple(ROLES))} == set()

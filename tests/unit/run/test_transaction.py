@@ -192,6 +192,14 @@ def test_what_was_upgraded_and_what_a_person_should_know_is_in_the_record():
     assert record["kept"]["packages"] == 2
 
 
+def test_no_host_ends_well_that_is_not_proved_whatever_became_of_its_tasks():
+    worse = host(baseline={"failed_units": ["nginx.service"], "listeners": [22]})
+    for answer in ({"host": worse}, {"msg": "no python3-apt"}, {}):
+        _keys, record = taken(entry(), prove=answer)
+        assert (record["result"], record["step"]) == ("failed", "prove")
+        assert record["reason"].startswith("prove: ") and record["remedy"]
+
+
 @pytest.mark.parametrize(
     ("answer", "is_proved", "sentences"),
     [
