@@ -7,19 +7,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: proxmox
-short_description: Guests of a Proxmox VE cluster, each with an address and the reason for it
+short_description: Guests of a Proxmox VE cluster, each with an address and where it came from
 version_added: 0.1.0
 author:
   - The homelab.patching maintainers (@homelab)
 description:
   - Lists the VMs, containers and nodes of a Proxmox VE cluster as hosts.
-  - Every guest gets C(ansible_host) by an ordered policy; C(proxmox_address_source) says where it came from, and
-    C(proxmox_address_reason) why there is none. Such guests stay hosts and are in the group C(proxmox_no_address).
-  - One API call lists the cluster. O(include) and O(exclude) are applied to that; only the guests that are left are
-    asked about further, at most two calls each, in parallel.
-  - The options and variables of P(community.proxmox.proxmox#inventory) keep their meaning; the differences are in
-    C(docs/inventory.md) of the collection.
-  - The file must end in C(proxmox.yml) or C(proxmox.yaml).
+  - An ordered list of sources determines C(ansible_host) of every guest; C(proxmox_address_source) says where it came
+    from, and C(proxmox_address_reason) why there is none. Guests without an address stay hosts and are in the group
+    C(proxmox_no_address).
+  - One API call lists the cluster, and O(include) and O(exclude) apply to this listing. Only the remaining guests are
+    queried further, with at most two calls each, in parallel.
+  - The options and variables of P(community.proxmox.proxmox#inventory) keep their meaning; C(docs/inventory.md) of the
+    collection lists the differences.
+  - The name of the inventory file must end in C(proxmox.yml) or C(proxmox.yaml).
 requirements:
   - proxmoxer >= 2.0.0
   - urllib3 >= 1.26
@@ -27,10 +28,10 @@ extends_documentation_fragment:
   - ansible.builtin.constructed
   - ansible.builtin.inventory_cache
 notes:
-  - What the API says is data. Names, tags and descriptions are never templated.
+  - Data from the API, such as names, tags and descriptions, is never templated.
   - All connection options can be templates, with lookups and extra variables.
-  - When the plugin fails it sets the variable C(__patching_inventory_error) on the group C(all), because Ansible goes
-    on with the other inventory sources and exits with 0.
+  - When the plugin fails, it sets the variable C(__patching_inventory_error) on the group C(all), because Ansible
+    continues with the other inventory sources and exits with 0.
 options:
   plugin:
     description: The name of this plugin.
@@ -39,31 +40,31 @@ options:
     choices: [homelab.patching.proxmox]
   url:
     description:
-      - Address of the API. A plain host name means port 8006; V(http://) is read as V(https://).
+      - Address of the API. A plain host name means port 8006; V(http://) is treated as V(https://).
     type: str
     default: https://localhost:8006
     env:
       - name: PROXMOX_URL
   endpoints:
     description:
-      - Addresses of several nodes of the same cluster, tried in this order. Takes the place of O(url).
+      - Addresses of several nodes of the same cluster, tried in this order. Replaces O(url).
     type: list
     elements: str
     default: []
   user:
-    description: Who logs in, with the realm, such as V(ansible@pve).
+    description: The user, with the realm, such as V(ansible@pve).
     type: str
     env:
       - name: PROXMOX_USER
   password:
     description:
-      - Password of O(user). A token is better, it can be limited and withdrawn.
-      - With a password one more call is made, the login.
+      - Password of O(user). A token is better, because you can restrict and revoke it.
+      - A password needs one more API call, the login.
     type: str
     env:
       - name: PROXMOX_PASSWORD
   token_id:
-    description: Name of an API token of O(user), such as V(inventory); V(ansible@pve!inventory) is understood too.
+    description: Name of an API token of O(user), such as V(inventory); V(ansible@pve!inventory) also works.
     type: str
     env:
       - name: PROXMOX_TOKEN_ID
@@ -74,8 +75,8 @@ options:
       - name: PROXMOX_TOKEN_SECRET
   validate_certs:
     description:
-      - Whether the server's certificate is checked. With O(ca_path) or O(fingerprint) there is no need for V(false).
-      - A text that is no truth value is refused; as a boolean it would silently mean V(false).
+      - Whether to verify the server's certificate. With O(ca_path) or O(fingerprint) there is no need for V(false).
+      - A string that is not a boolean is rejected; otherwise it would silently mean V(false).
     type: raw
     default: true
     env:
@@ -83,43 +84,43 @@ options:
   ca_path:
     description:
       - File with the CA certificate of the cluster (C(/etc/pve/pve-root-ca.pem) on a node), or a directory with
-        such files. A relative path starts at the directory of this file.
+        such files. A relative path is relative to the directory of the inventory file.
     type: str
     env:
       - name: PROXMOX_CA_PATH
   fingerprint:
     description:
-      - SHA-256 fingerprint of the server's certificate. A server that shows another one is refused, whoever signed it.
-        Then O(validate_certs) and O(ca_path) do not matter.
-      - With several O(endpoints) one for all of them, or one for each in the same order.
+      - SHA-256 fingerprint of the server's certificate. A server with a different certificate is rejected, whoever
+        signed it. If set, O(validate_certs) and O(ca_path) have no effect.
+      - With several O(endpoints), give one fingerprint for all of them, or one for each in the same order.
     type: list
     elements: str
     default: []
     env:
       - name: PROXMOX_FINGERPRINT
   api_timeout:
-    description: How long one answer of the API may take, in seconds.
+    description: Timeout of one API call in seconds.
     type: float
     default: 10
   agent_timeout:
     description:
-      - How long guest agents may take, in seconds. Proxmox VE itself gives up after 8.
-      - All agents that hang together delay the inventory by at most so long.
+      - Timeout of guest agents in seconds. Proxmox VE itself gives up after 8 seconds.
+      - Together, all agents that hang delay the inventory by at most this time.
     type: float
     default: 10
   concurrency:
-    description: How many questions are on their way at the same time.
+    description: Maximum number of parallel API calls.
     type: int
     default: 48
     aliases: [facts_concurrency]
   retries:
-    description: How often a question is repeated when the network or a gateway failed.
+    description: How often an API call is retried after a failure of the network or of a gateway.
     type: int
     default: 2
   include:
     description:
-      - Only these guests. Every key that is given has to fit; of a key's values one is enough. Values may be patterns
-        such as V(web*).
+      - Only these guests. A guest must match every key that is set; matching one of a key's values is enough. Values
+        may be patterns such as V(web*).
     type: dict
     default: {}
     suboptions: &rules
@@ -128,7 +129,7 @@ options:
         type: list
         elements: str
       pools:
-        description: Pools, with the pools in them.
+        description: Pools, including nested pools.
         type: list
         elements: str
       nodes:
@@ -140,7 +141,7 @@ options:
         type: list
         elements: str
       vmids:
-        description: Numbers, or ranges such as V(100-199).
+        description: VM ids, or ranges such as V(100-199).
         type: list
         elements: str
       types:
@@ -152,7 +153,7 @@ options:
         type: list
         elements: str
   exclude:
-    description: None of these guests, even if O(include) names them. One key that fits is enough.
+    description: None of these guests, even if they match O(include). Matching one key is enough.
     type: dict
     default: {}
     suboptions: *rules
@@ -163,21 +164,21 @@ options:
     suboptions:
       order:
         description:
-          - The sources, the preferred one first.
-          - V(ipconfig) is a static address of cloud-init. V(agent) is what the guest agent says of the NICs that
-            Proxmox VE gave the VM (by their MAC, so never a container bridge). V(cidr) is any other NIC with an address
-            in O(address.cidrs). V(lxc) is a container's address. V(name) is the guest's name, if the DNS knows it.
+          - The sources, in order of preference.
+          - V(ipconfig) is a static cloud-init address. V(agent) is what the guest agent reports for the VM's Proxmox VE
+            NICs (matched by MAC address, so never a container bridge). V(cidr) is any other NIC with an address in
+            O(address.cidrs). V(lxc) is a container's address. V(name) is the guest's name, if DNS resolves it.
         type: list
         elements: str
         choices: [ipconfig, agent, cidr, lxc, name]
         default: [ipconfig, agent, cidr, lxc, name]
       cidrs:
-        description: Networks, the preferred one first. An address in one of them wins over all outside of them.
+        description: Networks, in order of preference. An address in one of them takes precedence over all others.
         type: list
         elements: str
         default: []
       family:
-        description: V(any) prefers IPv4 on a NIC that has both; V(ipv4) and V(ipv6) take nothing else.
+        description: V(any) prefers IPv4 on a dual-stack NIC; V(ipv4) and V(ipv6) use only that family.
         type: str
         choices: [any, ipv6_first, ipv4, ipv6]
         default: any
@@ -188,42 +189,43 @@ options:
         default: []
   hostnames:
     description:
-      - Expressions over a guest's variables; the first one that gives a text is its name in the inventory.
-      - Without any it is the guest's name. Two guests of one name both get C(-VMID).
+      - Expressions over a guest's variables; the first one with a non-empty result is its name in the inventory.
+      - By default this is the guest's name. If two guests have the same name, both get the suffix C(-VMID).
     type: list
     elements: str
     default: []
   filters:
     description:
-      - Expressions that all have to be true, or the guest is left out.
-      - One that fails leaves the guest out too, with a warning; with O(strict) it ends the inventory.
-      - Without O(want_facts) they see what the listing says (vmid, name, status, tags, pool, lock and so on), and the
-        guests that they leave out cost no call. With it they see all variables.
+      - Expressions that must all be true, or the guest is excluded.
+      - If an expression fails, the guest is excluded too, with a warning; with O(strict) the inventory fails.
+      - Without O(want_facts), they see the variables from the listing (vmid, name, status, tags, pool, lock and so on),
+        and guests that they exclude need no API calls. With it, they see all variables.
     type: list
     elements: str
     default: []
   want_facts:
-    description: Whether the keys of each guest's configuration become variables, and the NICs that its agent lists.
+    description: Whether to set variables for each guest's configuration keys, and for the NICs that its agent lists.
     type: bool
     default: false
   want_post_filter_facts:
-    description: As O(want_facts), but O(filters) are applied before, so that they cost fewer calls and see less.
+    description: Like O(want_facts), but O(filters) apply first, so they need fewer API calls and see fewer variables.
     type: bool
     default: false
   qemu_extended_statuses:
-    description: Whether V(paused) and V(prelaunch) are told from V(running), by one more call for each running VM.
+    description: >-
+      Whether to distinguish V(paused) and V(prelaunch) from V(running), with one more call for each running VM.
     type: bool
     default: false
   want_proxmox_nodes_ansible_host:
-    description: Whether nodes get an C(ansible_host), by one more call that needs C(Sys.Audit) on C(/).
+    description: Whether nodes get an C(ansible_host), with one more call that needs C(Sys.Audit) on C(/).
     type: bool
     default: false
   exclude_nodes:
-    description: Whether the nodes are left out.
+    description: Whether to exclude the nodes.
     type: bool
     default: false
   exclude_vms:
-    description: Whether VMs and containers are left out.
+    description: Whether to exclude VMs and containers.
     type: bool
     default: false
   patchable_types:
@@ -233,17 +235,17 @@ options:
     choices: [qemu, lxc]
     default: [qemu]
   group_prefix:
-    description: In front of the names of groups, but not of C(proxmox_patchable).
+    description: Prefix of group names, except C(proxmox_patchable).
     type: str
     default: proxmox_
   facts_prefix:
-    description: In front of the names of variables.
+    description: Prefix of variable names.
     type: str
     default: proxmox_
 """
 
 EXAMPLES = r"""
-# The least: a token. Save it as homelab.proxmox.yml and keep the secret in PROXMOX_TOKEN_SECRET.
+# The minimum: a token. Save it as homelab.proxmox.yml and keep the secret in PROXMOX_TOKEN_SECRET.
 plugin: homelab.patching.proxmox
 url: https://pve1.lan:8006
 user: ansible@pve
@@ -251,7 +253,7 @@ token_id: inventory
 ca_path: pve-root-ca.pem
 
 ---
-# What Terraform made: VMs with the tag terraform, but no databases.
+# VMs from Terraform: those with the tag terraform, except databases.
 plugin: homelab.patching.proxmox
 url: https://pve1.lan:8006
 user: ansible@pve
@@ -264,7 +266,7 @@ exclude:
   names: ["scratch-*"]
 
 ---
-# The address in the management network, whatever else the guests have.
+# The address in the management network, whatever other addresses the guests have.
 plugin: homelab.patching.proxmox
 url: https://pve1.lan:8006
 user: ansible@pve
@@ -275,7 +277,7 @@ address:
   exclude_interfaces: [net1]
 
 ---
-# A homelab's own certificate, pinned; two nodes, so that one may be down.
+# Pinned certificates of a homelab; two nodes, so that one may be down.
 plugin: homelab.patching.proxmox
 endpoints: [pve1.lan, pve2.lan]
 user: ansible@pve
@@ -286,7 +288,7 @@ fingerprint:
   - "C7:33:28:E1:96:4F:BA:70:1D:58:02:AE:6B:F4:9D:15:80:3C:E7:52:0A:B9:46:DF:61:8E:27:F3:94:0D:5B:A2"
 
 ---
-# Cached for an hour: no call at all while that is fresh. --flush-cache asks again.
+# Cached for an hour: no API calls while the cache is fresh. --flush-cache queries again.
 plugin: homelab.patching.proxmox
 url: https://pve1.lan:8006
 user: ansible@pve

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: guest_state
-short_description: Ask Proxmox VE how guests are at this moment
+short_description: Query the current state of guests from Proxmox VE
 version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
-  - Asks the Proxmox VE that the inventory plugin P(homelab.patching.proxmox#inventory) found the hosts on, with the
-    options of that inventory file, whether they are on and whether they are locked. No cache is read or written.
-  - One API call for each inventory file. The hosts are not asked.
-  - Proxmox VE renews C(status) every 10 seconds; C(lock) is what stands in the guest's configuration now.
+  - Queries the Proxmox VE on which the inventory plugin P(homelab.patching.proxmox#inventory) found the hosts, with the
+    options of that inventory file, whether they are running and whether they are locked. Neither reads nor writes a
+    cache.
+  - Makes one API call for each inventory file. Does not contact the hosts.
+  - Proxmox VE updates C(status) every 10 seconds; C(lock) is the current value in the guest's configuration.
 options:
   hosts:
-    description: Names of hosts. Those that come from another inventory are left out of the answer.
+    description: Names of hosts. Hosts from another inventory are omitted from the result.
     type: list
     elements: str
     required: true
@@ -40,7 +41,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Wait until no backup is at work on the guest
+- name: Wait until no backup of the guest is running
   homelab.patching.guest_state:
     hosts: ["{{ inventory_hostname }}"]
   register: answer
@@ -52,8 +53,8 @@ EXAMPLES = r"""
 RETURN = r"""
 guests:
   description:
-    - Host to C(status), C(lock) (empty for none) and C(node).
-    - C(error) says why nothing is known; it is empty where all is well, and the others are empty where it is not.
+    - For each host, C(status), C(lock) (empty for none) and C(node).
+    - C(error) says why nothing is known. Either it is empty, or the other fields are.
   returned: success
   type: dict
   sample: {"web1": {"status": "running", "lock": "backup", "node": "pve1", "error": ""}}

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_claim
-short_description: Claim a host for a run, or give it back
+short_description: Claim a host for a run, or release it
 version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
-  - A claim says which run may change a host. A second run is refused, and C(apt-daily.service) and
-    C(apt-daily-upgrade.service) are skipped while it lasts, also over a reboot.
-  - A claim expires by itself and then means nothing, with nobody there to remove it.
+  - A claim says which run may change a host. While it is valid, another run is refused, and C(apt-daily.service) and
+    C(apt-daily-upgrade.service) are skipped, also after a reboot.
+  - A claim expires by itself. An expired claim has no effect, even if nothing removes it.
 options:
   state:
     description:
-      - V(claimed) takes the host, and waits for a daily update that is at work.
-      - V(renewed) puts the end of the claim off, and fails where the host is not this run's any more.
-      - V(released) gives it back; the claim of another run is left alone.
+      - V(claimed) claims the host, and waits for a daily update that is in progress.
+      - V(renewed) extends the claim, and fails if this run no longer holds it.
+      - V(released) releases the claim; the claim of another run is not changed.
     type: str
     choices: [claimed, renewed, released]
     default: claimed
@@ -29,7 +29,7 @@ options:
     type: str
     required: true
   owner:
-    description: Who works the run, as the plan says it (C(owner)).
+    description: The process and user of the run, from the plan (C(owner)).
     type: dict
     default: {}
   seconds:
@@ -38,29 +38,29 @@ options:
     default: 14400
   gate:
     description:
-      - With V(state=renewed), when the gate of the host's K3s cluster began that let it go, in seconds since the epoch
-        by the host's own clock. A host with K3s is rebooted within a minute of it, or not at all.
+      - With V(state=renewed), the time when the gate of the host's K3s cluster that it passed began, in seconds since
+        the epoch by the host's own clock. A host with K3s is rebooted within a minute of it, or not at all.
     type: float
   takeover:
-    description: Ids of runs that are known to be dead; their claims are taken over.
+    description: Ids of runs that are known to be dead; their claims may be taken over.
     type: list
     elements: str
     default: []
   record:
     description:
-      - With V(state=released), what became of the run on this host. It is kept in
-        C(/etc/ansible/facts.d/patching.fact), so that C(ansible_local.patching) tells.
+      - With V(state=released), the outcome of the run on this host. It is stored in
+        C(/etc/ansible/facts.d/patching.fact), so C(ansible_local.patching) contains it.
     type: dict
     default: {}
   baseline:
     description:
-      - With V(state=claimed), the health of the host, which is kept with the claim in case that the run dies.
-      - With O(record), the health from before a run that broke something. Later runs compare with it.
-      - An empty one is the end of an earlier one.
+      - With V(state=claimed), the health of the host, which is stored with the claim in case the run dies.
+      - With O(record), the health before a run that broke something. Later runs compare with it.
+      - An empty baseline removes an earlier one.
     type: dict
     default: {}
   daily_run_timeout:
-    description: Seconds to wait for a daily update that is already at work.
+    description: Seconds to wait for a daily update that is already in progress.
     type: int
     default: 1800
 attributes:
@@ -82,7 +82,7 @@ EXAMPLES = r"""
     run: 20261123T030000Z-1f2e
     seconds: 3600
 
-- name: Give it back
+- name: Release it
   homelab.patching.host_claim:
     run: 20261123T030000Z-1f2e
     state: released
@@ -90,7 +90,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 claim:
-  description: The claim on the host after the module ran, or null.
+  description: The claim on the host after the module has run, or null.
   returned: success
   type: dict
 taken_over:

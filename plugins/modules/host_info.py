@@ -12,33 +12,33 @@ short_description: Assess one host for patching
 version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
-  - Tells in one round trip which packages an upgrade would install, whether a reboot is needed or to be expected,
-    whether the host is fit to be patched, and how healthy it is now.
-  - Changes nothing and fetches nothing. Refresh the package lists before it.
+  - Reports in one round trip which packages an upgrade would install, whether a reboot is needed or expected, whether
+    the host is fit to be patched, and its current health.
+  - Changes nothing and downloads nothing. Refresh the package lists first.
 options:
   upgrade:
     description:
-      - Which updates are counted as pending.
+      - Which updates count as pending.
       - V(full) is what C(apt-get dist-upgrade) installs, V(security) only what a security archive offers,
         V(none) nothing.
     type: str
     choices: [full, security, none]
     default: full
   exclude:
-    description: Names of packages that are left as they are.
+    description: Names of packages that are not upgraded.
     type: list
     elements: str
     default: []
   controller_clock:
     description:
-      - The control node's clock in seconds since the epoch. A host whose clock is more than five minutes away from it
-        is not fit, because apt would not trust the archive, and claims would not expire when they should.
+      - The control node's clock in seconds since the epoch. A host whose clock differs by more than five minutes is
+        unfit, because apt would not trust the archive, and claims would not expire when they should.
     type: float
   lists:
-    description: The result of refreshing the package lists, so that a failure is told with its cause.
+    description: The result of refreshing the package lists, so that a failure is reported with its cause.
     type: dict
 requirements:
-  - python3-apt on the host (found in another interpreter of the host where needed)
+  - python3-apt on the host (found in another interpreter of the host if needed)
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying target.
@@ -57,7 +57,7 @@ EXAMPLES = r"""
   homelab.patching.host_info:
   register: assessment
 
-- name: Show why it wants a reboot
+- name: Show why it needs a reboot
   ansible.builtin.debug:
     var: assessment.host.reboot.reasons
 """
@@ -72,66 +72,66 @@ host:
       description: V(id), V(version_id), V(codename) and V(pretty) of the distribution.
       type: dict
     boot_id:
-      description: Identity of this boot.
+      description: The id of the current boot.
       type: str
     machine_id:
-      description: Identity of this machine.
+      description: The id of the machine.
       type: str
     kernel:
-      description: C(running) and the newest installed one, C(newest) (null in a container).
+      description: The C(running) kernel and the C(newest) installed one (null in a container).
       type: dict
     upgrades:
       description: What would be upgraded, each with name, old, new, origins and security (a version or null).
       type: list
       elements: dict
     kept_back:
-      description: Packages that an upgrade leaves as they are, each with name and why.
+      description: Packages that the upgrade does not upgrade, each with name and why.
       type: list
       elements: dict
     kept_baseline:
-      description: The baseline from before a run that broke something, with the run's id, or null.
+      description: The baseline before a run that broke something, with the run's id, or null.
       type: dict
     reboot:
       description: Whether a reboot is C(required) now, and why; and why one is expected after the upgrade.
       type: dict
     unfit:
-      description: Why the host must not be patched now, each with message, remedy and mendable (by recovering it).
+      description: Why the host must not be patched now, each with message, remedy and mendable (recovery can fix it).
       type: list
       elements: dict
     starting:
-      description: Units that systemd has yet to start or stop.
+      description: Units that systemd is about to start or stop.
       type: list
       elements: str
     needrestart:
-      description: Whether needrestart is there, which finds the services that run replaced files.
+      description: Whether needrestart is installed, which finds the services that still run replaced files.
       type: bool
     warnings:
-      description: What a person should know before the upgrade, in sentences. Nothing of it stops a run.
+      description: Messages for the admin to read before the upgrade. None of them stops a run.
       type: list
       elements: str
     image:
-      description: What C(/etc/cloud/build.info) says of the image that the host was made from; empty without that file.
+      description: The content of C(/etc/cloud/build.info) about the host's image; empty without that file.
       type: dict
     rebuild:
       description:
-        - What a rebuild is about; empty with O(upgrade=none). C(end_of_support) of its release (a day, without a paid
-          contract; empty where it is not known), and what a rebuild would lose, each with C(count) and C(names) (200 at
-          most), C(manual) (packages installed by hand), C(conffiles) (changed ones), C(volumes) (local ones of K3s
-          and Docker).
+        - Facts for the advice to rebuild; empty with O(upgrade=none). C(end_of_support) of its release (a date, without
+          a paid contract; empty if unknown), and what a rebuild would lose, each with C(count) and C(names) (200 at
+          most), C(manual) (manually installed packages), C(conffiles) (changed configuration files), C(volumes) (local
+          volumes of K3s and Docker).
       type: dict
     lists_age:
       description: Seconds since the package lists were refreshed, or null.
       type: float
     baseline:
       description:
-        - Its health, to compare with. C(failed_units), C(listeners) (TCP ports), C(mounts) (mount points that hold
-          data) and C(containers) (how many Docker and Podman run).
+        - Its health, for later comparison. C(failed_units), C(listeners) (TCP ports), C(mounts) (mount points with
+          data) and C(containers) (how many Docker and Podman are running).
       type: dict
     claim:
-      description: The claim of the run the host belongs to, or null.
+      description: The claim on the host, or null.
       type: dict
     k3s:
-      description: What it knows of its K3s, as C(local) of M(homelab.patching.k3s_info), or null.
+      description: Its K3s, as C(local) of M(homelab.patching.k3s_info), or null.
       type: dict
     clock:
       description: The host's clock, in seconds since the epoch.

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_upgrade
-short_description: Upgrade a claimed host in a unit of its own
+short_description: Upgrade a claimed host in its own systemd unit
 version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
-  - Runs C(apt-get) in the transient systemd unit C(homelab-patching-upgrade) of the host and waits for its end. A
-    dropped connection or a dead controller does not touch the upgrade; the same call made again waits for it.
-  - Changed configuration files of the admin are kept, no service is restarted by needrestart, and an upgrade that
-    would remove a package fails.
-  - M(ansible.builtin.apt) marks the packages it names as manually installed, cannot only download, and is killed
-    with its connection.
+  - Runs C(apt-get) in the transient systemd unit C(homelab-patching-upgrade) on the host and waits until it finishes. A
+    dropped connection or a dead controller does not affect the upgrade; repeating the same call waits for it.
+  - Keeps configuration files that the admin changed, restarts no services with needrestart, and fails if the upgrade
+    would remove a package.
+  - In contrast, M(ansible.builtin.apt) marks the packages it names as manually installed, cannot download only, and is
+    killed with its connection.
 options:
   state:
     description:
-      - V(downloaded) only fetches the packages.
+      - V(downloaded) only downloads the packages.
       - V(finished) upgrades.
-      - V(settled) waits for an upgrade that a dead run left, and finishes a dpkg that was interrupted.
+      - V(settled) waits for an upgrade that a dead run left behind, and completes an interrupted dpkg.
     type: str
     choices: [downloaded, finished, settled]
     default: finished
@@ -32,7 +32,7 @@ options:
     type: str
     required: true
   upgrade:
-    description: V(full) is C(dist-upgrade), V(security) exactly the packages in O(security).
+    description: V(full) is C(dist-upgrade), V(security) upgrades exactly the packages in O(security).
     type: str
     choices: [full, security]
     default: full
@@ -42,14 +42,14 @@ options:
     elements: str
     default: []
   exclude:
-    description: Names of packages that V(full) leaves as they are.
+    description: Names of packages that V(full) does not upgrade.
     type: list
     elements: str
     default: []
   timeout:
     description:
-      - Seconds to wait. When they are over, RV(finished) is false and the upgrade goes on; call the module again.
-      - A download ends with the module, and V(settled) fails then.
+      - Seconds to wait. After this timeout, RV(finished) is false and the upgrade continues; call the module again.
+      - A download, however, ends with the module, and V(settled) fails on timeout.
     type: int
     default: 3600
 attributes:
@@ -73,7 +73,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 finished:
-  description: Whether the upgrade is over.
+  description: Whether the upgrade has finished.
   returned: success
   type: bool
 packages:
@@ -83,12 +83,12 @@ packages:
   elements: dict
 fixes:
   description:
-    - Of each package in O(security) that was downloaded, its C(source), the C(cves) that the update fixes (null where
-      they are unknown), and the day since which there is a fix, C(fixed) (or null), as its changelog tells.
+    - For each downloaded package in O(security), from its changelog, its C(source), the C(cves) that the update fixes
+      (null if unknown), and C(fixed), the date of the fix (or null).
   returned: success, and O(state=downloaded)
   type: dict
 earlier:
-  description: How the upgrade of a dead run ended, if it did not end well; else empty.
+  description: How the upgrade of a dead run failed; empty if it did not fail.
   returned: success, and O(state=settled)
   type: str
 log:

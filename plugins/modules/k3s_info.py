@@ -8,27 +8,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: k3s_info
-short_description: Tell how a K3s cluster is
+short_description: Report the state of a K3s cluster
 version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
-  - Tells what a host with K3s knows of itself, and, asked on a live server, how its cluster is.
+  - Reports what a host with K3s knows about itself and, if run on a live server, the state of its cluster.
   - Needs nothing on the host but K3s, whose own C(kubectl) it uses. Changes nothing.
-  - Where the API does not answer the module fails. It never answers with less.
+  - If the API does not answer, the module fails. It never returns a partial result.
 options:
   gather:
     description:
-      - V(local) is what the host knows of its K3s, with no API to ask; it works on agents and without K3s as well.
-      - V(rest) is whether the host is at rest, the same way.
-      - V(health) is what a node must wait for before it goes, nodes, etcd, kured, upgrades of K3s, Longhorn.
-      - V(workloads) is how many of each workload are ready, to be compared with later.
-      - V(drain) is what a drain of each node will meet.
+      - V(local) is what the host knows about its K3s without the API; this also works on agents and without K3s.
+      - V(rest) is whether the host is idle, also without the API.
+      - V(health) is everything that must be checked before a node is drained, nodes, etcd, kured, K3s upgrades,
+        Longhorn.
+      - V(workloads) is how many replicas of each workload are ready, for later comparison.
+      - V(drain) is what a drain of each node would encounter.
     type: list
     elements: str
     choices: [local, rest, health, workloads, drain]
     default: [local, rest, health, workloads, drain]
   timeout:
-    description: Seconds after which the API has not answered.
+    description: Timeout in seconds for an answer from the API.
     type: int
     default: 60
 attributes:
@@ -45,12 +46,12 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Ask each host which K3s it has
+- name: Ask each host which K3s it runs
   homelab.patching.k3s_info:
     gather: [local]
   register: k3s
 
-- name: Ask a server how its cluster is, and what draining its nodes would meet
+- name: Get the state of the cluster from a server, and what draining its nodes would encounter
   homelab.patching.k3s_info:
     gather: [health, drain]
   register: cluster
@@ -59,7 +60,7 @@ EXAMPLES = r"""
 RETURN = r"""
 local:
   description:
-    - What the host knows of its K3s, or null where it has none.
+    - What the host knows about its K3s, or null if it has none.
   returned: with O(gather=local)
   type: dict
   contains:
@@ -73,7 +74,7 @@ local:
       description: Whether the unit is active.
       type: bool
     version:
-      description: The release of K3s, or null where it does not tell.
+      description: The K3s version, or null if unknown.
       type: str
     cluster:
       description: The fingerprint (SHA-256) of the CA of the cluster's servers, the same on all of its nodes, or null.
@@ -82,17 +83,17 @@ local:
       description: V(etcd) (embedded), V(sqlite) or V(external); null on an agent.
       type: str
     split:
-      description: Flags that make it half a server, such as V(disable-etcd).
+      description: Flags that make it a partial server (split roles), such as V(disable-etcd).
       type: list
       elements: str
     problems:
-      description: Why this K3s cannot be worked on, each with message and remedy.
+      description: Why this K3s is not supported, each with message and remedy.
       type: list
       elements: dict
 rest:
   description:
-    - Whether the host is at rest, with C(upgrade) and C(daily_run) (at work), C(shutdown) (what is scheduled, or null),
-      C(stopping), C(clock) (seconds since the epoch, by the host) and C(boot_id).
+    - Whether the host is idle, with C(upgrade) and C(daily_run) (in progress), C(shutdown) (the scheduled one, or
+      null), C(stopping), C(clock) (seconds since the epoch, by the host) and C(boot_id).
   returned: with O(gather=rest)
   type: dict
 cluster:
@@ -103,22 +104,22 @@ cluster:
     nodes:
       description:
         - By name, each with C(ready), C(unschedulable), C(boot_id), C(machine_id), C(version), C(addresses), C(roles),
-          C(hold) (somebody wants its cordon kept), C(mark) (run, phase and boot_id that a run wrote on it, or null),
-          C(member) (of etcd) and C(voter) (as K3s last said, or null).
+          C(hold) (an admin wants to keep the cordon), C(mark) (run, phase and boot_id that a run annotated, or null),
+          C(member) (of etcd) and C(voter) (as last reported by K3s, or null).
       type: dict
     unready:
-      description: Why the API server here does not call itself ready; empty where it does. With O(gather=health).
+      description: Why the API server on this host is not ready; empty if it is ready. With O(gather=health).
       type: str
     etcd:
       description:
-        - The members of etcd, each with C(id), C(name), C(node) (null where its Node is gone), C(address), C(learner)
-          and C(healthy) (asked now). Null without an embedded etcd, and where they are not known. With
-          O(gather=health).
+        - The etcd members, each with C(id), C(name), C(node) (null if its Node is gone), C(address), C(learner) and
+          C(healthy) (checked now). Null without an embedded etcd, and if they are unknown. With O(gather=health).
       type: list
       elements: dict
     kured:
       description:
-        - The C(namespace) and C(name) of kured and whether its lock is C(held) by hand, or null. With O(gather=health).
+        - The C(namespace) and C(name) of kured and whether its lock is C(held) manually, or null. With
+          O(gather=health).
       type: dict
     plans:
       description: Plans of the system-upgrade-controller that are being applied. With O(gather=health).
@@ -129,17 +130,17 @@ cluster:
       type: dict
     workloads:
       description:
-        - By kind and name, how many are C(desired) and C(ready), and C(pinned), the number of pods that wait for data
-          of one node. With O(gather=workloads).
+        - By kind and name, how many replicas are C(desired) and C(ready), and C(pinned), the number of pods that wait
+          for data on one node. With O(gather=workloads).
       type: dict
     forecast:
       description:
-        - By node, what a drain will meet. C(moving) and C(grace) are a number of pods and of seconds. The pods of
-          C(no_disruption) and C(two_budgets) are named with their PodDisruptionBudgets. The lists C(bare), C(only),
-          C(job), C(empty_dir), C(local) and C(homeless) are of pods. With O(gather=drain).
+        - By node, what a drain would encounter. C(moving) is a number of pods, C(grace) a number of seconds. The pods
+          in C(no_disruption) and C(two_budgets) are listed with their PodDisruptionBudgets. C(bare), C(only), C(job),
+          C(empty_dir), C(local) and C(homeless) are lists of pods. With O(gather=drain).
       type: dict
 kind:
-  description: V(unknown) where the API did not answer, V(refused) where it did and said no.
+  description: V(unknown) if the API did not answer, V(refused) if it rejected the request.
   returned: failure
   type: str
 """

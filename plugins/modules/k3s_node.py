@@ -8,31 +8,32 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: k3s_node
-short_description: Drain a node of a K3s cluster, or give it back
+short_description: Drain a node of a K3s cluster, or uncordon it
 version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
   - Runs on a live server of the cluster, which must be claimed by the run, and uses the C(kubectl) of K3s.
   - >-
-    A cordon is the run's own. It is applied together with the annotations C(homelab-patching/run),
-    C(homelab-patching/phase) and C(homelab-patching/boot-id) under the field manager C(homelab-patching), so that the
-    API server gives back only what nobody else owns: the cordon of an admin stays, and so does his uncordon.
+    The run owns its cordon. The module applies it with server-side apply under the field manager C(homelab-patching),
+    together with the annotations C(homelab-patching/run), C(homelab-patching/phase) and C(homelab-patching/boot-id)
+    (the mark). The API server then removes only what nobody else owns: an admin's cordon stays, and so does an admin's
+    uncordon.
   - Only one node of a cluster can carry such a mark.
-  - A person keeps a cordon with the annotation C(homelab-patching/hold).
+  - To keep a node cordoned, an admin sets the annotation C(homelab-patching/hold).
 options:
   state:
     description:
       - V(drained) cordons the node and drains it for at most 45 seconds. Repeat it until RV(drained) is true.
-      - V(rebooting) notes that the reboot comes next. From then on the node is given back only once it runs in another
-        boot.
-      - V(schedulable) gives the node back. The cordon goes, unless somebody else wants it too.
-      - V(forgotten) deletes a node that is gone for good, as C(kubectl delete node) does. Only one that a run has
-        marked and that is not Ready.
+      - V(rebooting) records that the reboot comes next. From then on, the node is uncordoned only after it has
+        rebooted.
+      - V(schedulable) removes the run's mark and cordon. The node stays cordoned if somebody else has cordoned it too.
+      - V(forgotten) deletes a node that is permanently gone, as C(kubectl delete node) does, but only if a run has
+        marked it and it is not Ready.
     type: str
     choices: [drained, rebooting, schedulable, forgotten]
     required: true
   node:
-    description: The name of the node, as the API knows it.
+    description: The name of the node in the API.
     type: str
     required: true
   run:
@@ -40,32 +41,32 @@ options:
     type: str
     required: true
   takeover:
-    description: Ids of dead runs whose mark on the node is taken over.
+    description: Ids of dead runs whose mark on the node may be taken over.
     type: list
     elements: str
     default: []
   cordon:
-    description: Whether V(state=rebooting) keeps the node cordoned. A lone node is marked and not cordoned.
+    description: Whether V(state=rebooting) keeps the node cordoned. A single node is marked but not cordoned.
     type: bool
     default: true
   boot_id:
     description:
-      - With V(state=schedulable), the boot the host itself says it runs in. The node is given back only when the API
-        shows this boot and Ready in the same object, its DaemonSets' pods run anew, and, on a server, the API server
-        there calls itself ready. With an embedded etcd that is a read through its own member.
+      - With V(state=schedulable), the boot_id that the host itself reports. The node is uncordoned only when the API
+        shows this boot and Ready in the same object, its DaemonSets' pods run in new containers, and, on a server, its
+        own API server reports ready. With embedded etcd that is a read through its own member.
     type: str
     default: ""
   containers:
-    description: With O(boot_id), the containers of the node's DaemonSets from before the reboot (RV(containers)).
+    description: With O(boot_id), the containers of the node's DaemonSets before the reboot (RV(containers)).
     type: dict
     default: {}
   wait:
-    description: With O(boot_id), seconds (at most 40) to wait for that. The node is given back in the moment it holds.
+    description: With O(boot_id), seconds (at most 40) to wait for that. The node is uncordoned as soon as it is true.
     type: int
     default: 0
   recover:
     description:
-      - With V(state=schedulable), give the node back on its old boot, because it is known that no reboot follows.
+      - With V(state=schedulable), uncordon the node in its old boot, because it is known that no reboot will follow.
     type: bool
     default: false
 attributes:
@@ -85,7 +86,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Drain the node, a slice at a time
+- name: Drain the node, one slice at a time
   homelab.patching.k3s_node:
     state: drained
     node: agent1
@@ -96,7 +97,7 @@ EXAMPLES = r"""
   retries: 15
   delay: 0
 
-- name: Give it back
+- name: Uncordon it
   homelab.patching.k3s_node:
     state: schedulable
     node: agent1
@@ -110,61 +111,63 @@ node:
   returned: success
   type: str
 drained:
-  description: Whether only pods that may stay are left, and no volume is attached to it for others.
+  description: Whether only pods that may stay are left, and no volume is attached to the node for other pods.
   returned: O(state=drained)
   type: bool
 evicted:
-  description: The pods that this slice moved away from the node (in check mode, would move), as namespace/name.
+  description: The pods that this slice evicted (in check mode, would evict), as namespace/name.
   returned: O(state=drained)
   type: list
   elements: str
 terminating:
-  description: The pods that are about to end.
+  description: The pods that are terminating.
   returned: O(state=drained)
   type: list
   elements: str
 blocked:
   description:
-    - Why pods are left, each with C(why) (V(budget), V(two budgets), V(bare) or V(error)), C(name) (of the
+    - Why pods remain, each with C(why) (V(budget), V(two budgets), V(bare) or V(error)), C(name) (of the
       PodDisruptionBudget), C(pods), C(message) and C(hopeless).
   returned: O(state=drained)
   type: list
   elements: dict
 hopeless:
-  description: Whether time alone will not empty the node.
+  description: Whether waiting longer will not empty the node.
   returned: O(state=drained)
   type: bool
 volumes:
-  description: Volumes that are still attached to the node though no pod there uses them.
+  description: Volumes that are still attached to the node although no pod there uses them.
   returned: O(state=drained)
   type: list
   elements: str
 grace:
-  description: The longest time, in seconds, that one of the pods found may take to end.
+  description: The longest grace period, in seconds, of the pods found.
   returned: O(state=drained)
   type: int
 containers:
-  description: By DaemonSet, the ids of its containers on the node, of those that are ready.
+  description: By DaemonSet, the ids of its ready containers on the node.
   returned: O(state=rebooting)
   type: dict
 problems:
-  description: What the node is still waiting for, each with message and remedy. It was not given back if there are any.
+  description: >-
+    What the node is still waiting for, each with message and remedy. If there are any, it was not uncordoned.
   returned: O(state=schedulable)
   type: list
   elements: dict
 unschedulable:
-  description: Whether the node is cordoned all the same, because somebody else wants it (in check mode, as it is now).
+  description: Whether the node is still cordoned by somebody else (in check mode, its current state).
   returned: O(state=schedulable)
   type: bool
 seconds:
-  description: How long the module took.
+  description: How long the module took, in seconds.
   returned: success
   type: float
 kind:
   description:
-    - V(unknown), the API did not answer, and another server may be asked. V(claim), the host is not this run's any
-      more. V(uncordoned), somebody uncordoned the node meanwhile, and the run's mark is gone. V(foreign), another run
-      has marked a node. V(changed), the node changed in this moment. V(refused), anything else the API answered.
+    - V(unknown), the API did not answer, and another server may be tried. V(claim), the run no longer holds the claim
+      on the host. V(uncordoned), somebody uncordoned the node in the meantime, and the run's mark has been removed.
+      V(foreign), another run has marked a node. V(changed), the node changed during the call. V(refused), any other
+      error response from the API.
   returned: failure
   type: str
 """

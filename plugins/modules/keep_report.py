@@ -8,22 +8,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: keep_report
-short_description: Keep the report of a run
+short_description: Save the report of a run
 version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
-  - Writes the report of a run as C(<run>.json) into a folder of the control node, which is made where needed.
-  - Beside it, made of it, C(<run>.html), a page for a person; C(index.html), the last 24 runs of the folder; and
-    C(patching.prom), a textfile for the node_exporter of Prometheus.
-  - An earlier report that cannot be read is listed as such. Where one of the three cannot be written it warns.
-  - The host is not asked.
+  - Writes the report of a run as C(<run>.json) to a folder on the control node, and creates the folder if necessary.
+  - Next to it, generates C(<run>.html), a page for people; C(index.html), the last 24 runs in the folder; and
+    C(patching.prom), a textfile for the Prometheus node_exporter.
+  - Lists an earlier report that cannot be read as such. If one of the three cannot be written, warns.
+  - Does not contact the host.
 options:
   report:
-    description: The report, as the filter P(homelab.patching.summary#filter) gives it.
+    description: The report, as returned by the filter P(homelab.patching.summary#filter).
     type: dict
     required: true
   folder:
-    description: Where it is kept.
+    description: Where to save it.
     type: path
     required: true
 attributes:
@@ -44,7 +44,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Keep the report
+- name: Save the report
   homelab.patching.keep_report:
     report: "{{ patch_report_result }}"
     folder: /var/lib/patching/reports
@@ -52,19 +52,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The report.
+  description: The path of the report.
   returned: success
   type: str
 page:
-  description: Its page.
+  description: The path of its page.
   returned: success
   type: str
 index:
-  description: The page that lists the last runs.
+  description: The path of the page that lists the last runs.
   returned: success
   type: str
 textfile:
-  description: The textfile for Prometheus.
+  description: The path of the textfile for Prometheus.
   returned: success
   type: str
 """

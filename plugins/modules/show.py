@@ -12,8 +12,8 @@ short_description: Print lines as they are
 version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
-  - Prints lines on the control node's terminal without the quotes and the indentation that a callback adds.
-  - Tables of the plan and of the report are shown with it. The host is not asked.
+  - Prints lines on the control node's terminal without the quotes and the indentation that a callback plugin adds.
+  - The plan and the report use it to show their tables. Does not contact the host.
 options:
   lines:
     description: What to print.

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: unattended_upgrades_info
-short_description: Which updates a host takes by itself, and what keeps it from that
+short_description: Report which updates a host installs by itself, and what prevents that
 version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
-  - Tells the policy of the daily updates that is really in force on a Debian or Ubuntu host, whoever wrote it. Asked
-    are C(apt-config dump), systemd, and unattended-upgrades' own functions.
-  - Works out what the next daily run would install and what it would leave alone, with a reason for each package.
-  - Downloads nothing and writes nothing, stamps and logs included. What it says is as fresh as the host's package
+  - Reports the effective policy for daily updates on a Debian or Ubuntu host, whoever wrote it. Uses C(apt-config
+    dump), systemd, and unattended-upgrades' own functions.
+  - Determines what the next daily run would install and what it would not install, with a reason for each package.
+  - Downloads nothing and writes nothing, not even stamps and logs. The result is as current as the host's package
     lists.
 options:
   max_age:
-    description: Days after which the daily updates count as stalled when none of them has ended well.
+    description: Number of days without a successful run after which the daily updates count as stalled.
     type: int
     default: 7
 requirements:
-  - python3-apt on the host (found in another interpreter of the host where needed); unattended-upgrades depends on it
+  - python3-apt on the host (found in another interpreter of the host if needed); unattended-upgrades depends on it
   - root
 attributes:
   check_mode:
@@ -39,11 +39,11 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Ask a host for its daily updates
+- name: Get the daily updates of a host
   homelab.patching.unattended_upgrades_info:
   register: daily
 
-- name: Make sure that it takes its security updates
+- name: Verify that it installs its security updates
   ansible.builtin.assert:
     that:
       - daily.policy.security_covered
@@ -52,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 policy:
-  description: The policy in force, and what becomes of it.
+  description: The effective policy, and its results.
   returned: success
   type: dict
   contains:
@@ -60,29 +60,30 @@ policy:
       description: The version of unattended-upgrades, or null.
       type: str
     enabled:
-      description: Whether apt's periodic options and both timers let the daily run happen.
+      description: Whether apt's periodic options and both timers allow the daily run.
       type: bool
     options:
-      description: The options of the trees C(Unattended-Upgrade) and C(APT::Periodic) in force.
+      description: The effective options below C(Unattended-Upgrade) and C(APT::Periodic).
       type: dict
     timers:
       description: >-
         C(apt-daily) and C(apt-daily-upgrade), each with C(active), C(enabled), C(next) and C(last); and C(held), the
-        run whose claim keeps the daily updates off the host at the moment and until when, or null.
+        run whose claim currently keeps the daily updates off the host, and until when, or null.
       type: dict
     origins:
-      description: The origins in force as unattended-upgrades makes them out, each with the C(archives) it matches.
+      description: The effective origins as unattended-upgrades reads them, each with the C(archives) it matches.
       type: list
       elements: dict
     security_archives:
-      description: The host's own security archives among its package sources, and whether each is C(allowed).
+      description: >-
+        The security archives of the host's distribution in its package sources, and whether each is C(allowed).
       type: list
       elements: dict
     security_covered:
-      description: Whether the host has security archives of its distribution and all of them are allowed.
+      description: Whether the host has security archives of its distribution, and all of them are allowed.
       type: bool
     uncovered:
-      description: Why it is not covered, with C(cause), C(message) and C(remedy).
+      description: Why security updates are not covered, each with C(cause), C(message) and C(remedy).
       type: list
       elements: dict
     would_install:
@@ -91,35 +92,36 @@ policy:
       elements: dict
     would_hold:
       description: >-
-        What apt could upgrade and the next run would leave alone, each with C(name), C(old), C(new), C(security),
+        What apt could upgrade but the next run would not, each with C(name), C(old), C(new), C(security),
         C(reason) (V(held), V(blacklisted), V(whitelist), V(conffile), V(origin), V(untrusted), V(phased), V(removal),
         V(dependency)) and C(why).
       type: list
       elements: dict
     last_success:
       description: >-
-        When a run last ended well, in UTC, or null. By the daily script's stamp or unattended-upgrades' log. A run that
-        only left packages alone at which dpkg would ask did, although the script writes no stamp then.
+        When a run last succeeded, in UTC, or null, from the daily script's stamp or unattended-upgrades' log. A run
+        that only skipped packages for which dpkg would prompt counts as successful, although the script then writes no
+        stamp.
       type: str
     last_run:
-      description: The last run that is in unattended-upgrades' log, or null.
+      description: The last run in unattended-upgrades' log, or null.
       type: dict
     stalled:
-      description: What stops the daily updates, each with C(cause), C(message) and C(remedy). Empty where nothing does.
+      description: What stops the daily updates, each with C(cause), C(message) and C(remedy). Empty if nothing does.
       type: list
       elements: dict
     warnings:
-      description: What does not stop the security updates but is worth knowing, in the same form.
+      description: What does not stop the security updates but is worth knowing, in the same format.
       type: list
       elements: dict
     overridden:
       description: >-
-        What the file of the role C(unattended_upgrades) says and a later file changes, each with C(option), C(wanted),
-        C(at), C(effective) and C(by).
+        Options from the file of the role C(unattended_upgrades) that a later file changes, each with C(option),
+        C(wanted), C(at), C(effective) and C(by).
       type: list
       elements: dict
     reboot_policy:
-      description: C(automatic), C(with_users) and C(time) of the reboots that unattended-upgrades would make.
+      description: C(automatic), C(with_users) and C(time) of reboots by unattended-upgrades.
       type: dict
 """
 
