@@ -12,15 +12,15 @@ short_description: Begin a step of a host's transaction, or end the transaction
 version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
-  - Decides whether the step is this host's, and notes when it began. Role C(patch_host) registers the record.
-  - Private to the collection. The host is not asked.
+  - Decides whether the host needs the step, and records when it began. Role C(patch_host) registers the record.
+  - Private to the collection. Does not contact the host.
 options:
   step:
-    description: The step that the wave has come to; empty at the end of the transaction.
+    description: The step that the wave has reached; empty at the end of the transaction.
     type: str
     default: ""
   entry:
-    description: The host in the plan.
+    description: The host's entry in the plan.
     type: dict
     required: true
   record:
@@ -28,11 +28,11 @@ options:
     type: dict
     required: true
   answers:
-    description: What the steps have registered, by their keys.
+    description: The registered results of the steps, by step key.
     type: dict
     required: true
   failure:
-    description: The C(result) and the name (C(task)) of the task that failed, and whether the host answers (C(again)).
+    description: The C(result) and name (C(task)) of the failed task, and whether the host answers (C(again)).
     type: dict
 attributes:
   action:
@@ -63,7 +63,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 begun:
-  description: Is the step this host's now?
+  description: Whether the host begins the step now.
   type: bool
   returned: always
 result:
