@@ -10,9 +10,9 @@ TOKEN = {"user": "ansible@pve", "token_id": "inventory", "token_secret": "s3cret
 
 @pytest.fixture
 def cached(fakepve, fakepve_cafile, tmp_path):
-    """An inventory of two guests that are on and free, in a cache that is warm; nobody is at their addresses."""
+    """An inventory of three guests that are on and free, in a cache that is warm; nobody is at their addresses."""
     fakepve.apitokens[f"{TOKEN['user']}!{TOKEN['token_id']}"] = TOKEN["token_secret"]
-    for vmid, name in ((100, "web1"), (101, "db1")):
+    for vmid, name in ((100, "web1"), (101, "db1"), (102, "app1")):
         config = {"net0": f"virtio=BC:24:11:00:00:{vmid - 100:02}", "ipconfig0": f"ip=198.18.255.{vmid}/15"}
         fakepve.add_vm(vmid, name, status="running", config=config)
     ssh = tmp_path / "ssh"
@@ -48,17 +48,12 @@ def row(output, host):
 def test_what_proxmox_says_now_counts(cached, fakepve):
     guest(fakepve, 100).lock = "backup"
     guest(fakepve, 101).status = "stopped"
+    fakepve.vms.remove(guest(fakepve, 102))
     output = assess(cached)
     assert "locked by Proxmox VE (backup)" in row(output, "web1")
     assert "powered off" in row(output, "db1")
-
-
-def test_a_guest_that_is_gone_is_said(cached, fakepve):
-    fakepve.vms.remove(guest(fakepve, 100))
-    assert "Proxmox VE has no guest 100 any more" in row(assess(cached), "web1")
-
-
-def test_no_answer_is_not_taken_for_a_good_one(cached, fakepve):
+    assert "Proxmox VE has no guest 102 any more" in row(output, "app1")
+    # No answer is not taken for a good one.
     fakepve.fail("GET", "/cluster/resources", 503, "down")
     told = row(assess(cached), "web1")
     assert "it is not known whether it is off or locked" in told

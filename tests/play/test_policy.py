@@ -10,7 +10,6 @@ from tests.support import play
     ("arguments", "says"),
     [
         (["--limit", "web1"], "-e 'patching_hosts=web1'"),
-        (["--tags", "x"], "--tags and --skip-tags would cut safety steps"),
         (["-e", "patching_hosts=web9"], "No host matches web9"),
         (["--start-at-task", "Put the daily updates in force"], "--start-at-task"),
         (["--start-at-task", "Refuse a run without hosts"], "--start-at-task"),

@@ -13,7 +13,6 @@ from tests.support import play
         (["--start-at-task", "Let the month go round by itself"], "--start-at-task"),
         (["-e", "patching_control_host=web9"], "patching_control_host is web9, which is not one host"),
         (["-e", "patching_control_host=all"], "patching_control_host is all, which is not one host"),
-        (["-e", "patching_control_hots=web1"], "Did you mean patching_control_host?"),
     ],
 )
 def test_refused_before_a_host_is_touched(inventory, arguments, says):  # noqa: F811

@@ -19,3 +19,21 @@ from ansible_collections.homelab.patching.plugins.module_utils.run.guard import 
 def test_guard(arguments, says):
     found = refusal(*arguments, {"web1": ["patching_upgrade"]})
     assert says in found if says else found == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "typed", "says"),
+    [
+        (["patching_hosts"], [], "patching_hosts is set in the variables of web1"),
+        (["patching_hosts"], ["patching_hosts"], ""),
+        (["patching_exclude_package"], [], "Did you mean patching_exclude_packages?"),
+    ],
+)
+def test_variables_that_nothing_would_read(names, typed, says):
+    found = refusal("", ["all"], [], "", {"db1": [], "web1": names}, typed)
+    assert says in found if says else found == ""
+
+
+def test_what_limit_wanted_is_said_also_where_hosts_were_named():
+    names = {"web1": ["patching_hosts"]}
+    assert "-e 'patching_hosts=web1'" in refusal("web1", ["all"], [], "", names, ["patching_hosts"])

@@ -54,6 +54,7 @@ def test_a_wrong_deadline_is_refused(until):
     ("name", "says"),
     [
         ("patching_wavesize", "Did you mean patching_wave_size?"),
+        ("patching_control_hots", "Did you mean patching_control_host?"),
         ("patching_xyzzy", "There are: patching_accept"),
     ],
 )
