@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def is_pure(path):
 PURE = [path for path in UTILS if is_pure(path)]
 
 
+@cache
 def imports(path):
     """What a file imports: the modules of ours as `name_of` calls them, others by their names."""
     ours, others = set(), set()

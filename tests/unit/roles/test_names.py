@@ -50,9 +50,15 @@ def steps_of(role):
     return sorted(ROLES[role].glob("tasks/steps/*.yml"))
 
 
+@cache
+def tasks_of(path):
+    """Every mapping in a file of tasks."""
+    return list(steps(yaml.safe_load(path.read_text())))
+
+
 def reached(role, path):
     """The files that a file of tasks includes or writes, also by an expression or a loop."""
-    for task in steps(yaml.safe_load(path.read_text())):
+    for task in tasks_of(path):
         told = f"{task.get('ansible.builtin.include_tasks', '')} {task.get('loop', '')}"
         names = [f"tasks/{word}.yml" for word in re.findall(r"\w+", told)] if "include_tasks" in str(task) else []
         # Which step it is, is known when it runs.
@@ -90,7 +96,7 @@ def test_no_role_reads_a_private_name_of_another(role):
 
 def sets(role):
     """The names that the tasks of a role set, by set_fact or register."""
-    tasks = [task for path in ROLES[role].glob("tasks/**/*.yml") for task in steps(yaml.safe_load(path.read_text()))]
+    tasks = [task for path in ROLES[role].glob("tasks/**/*.yml") for task in tasks_of(path)]
     facts = {name for task in tasks for name in task.get("ansible.builtin.set_fact", ())}
     return facts | {task["register"] for task in tasks if isinstance(task.get("register"), str)}
 
@@ -133,7 +139,7 @@ def test_a_claim_is_taken_renewed_and_released_in_one_file_each():
     where: dict = {}
     paths = [path for part in ("roles/*/tasks/**", "playbooks") for path in CHECKOUT.glob(f"{part}/*.yml")]
     for path in (path for path in paths if path.name != "forget.yml"):
-        for task in steps(yaml.safe_load(path.read_text())):
+        for task in tasks_of(path):
             if call := task.get("homelab.patching.host_claim"):
                 where.setdefault(call.get("state", "claimed"), set()).add(
                     str(path.relative_to(CHECKOUT / "roles")).replace("/tasks/", "/")
