@@ -149,7 +149,8 @@ def conventions() -> list[Level]:
 
 def unit() -> Level:
     """Decisions, clients, and playbooks that are refused before they reach a machine."""
-    words = pytest("unit", "-q", "-n", str(CORES), "tests/unit", "tests/play")
+    # By file: what the tests of a file share is made once.
+    words = pytest("unit", "-q", "-n", str(CORES), "--dist=loadfile", "tests/unit", "tests/play")
     return Level("unit", "Pure functions, clients, playbooks without machines", [words])
 
 
