@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("tomllib", reason="the lab needs Python 3.11")
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from lab import archive, cacher, checks, leftovers, machine, repo, roots, system, table
+from lab import api, archive, cacher, checks, leftovers, machine, repo, roots, system, table
 from lab.config import BRIDGE, GATEWAY, MACHINE_PREFIX, NAME, NETWORK, STATE, LabError
 
 DISTRO = '[[distro]]\nname="debian-13"\ntitle="Debian 13"\nsuite="trixie"\nseconds=1\n'
@@ -127,6 +127,23 @@ def test_the_moods_of_the_archives(monkeypatch: pytest.MonkeyPatch) -> None:
         found.played("x")
     monkeypatch.setattr(archive, "PENDING", "nothing")
     assert archive.Archive("http://m/x", "http://s/x").sources("debian", "trixie") == "deb http://m/x trixie main\n"
+
+
+@pytest.mark.parametrize(("up", "asked"), [("", "nothing"), ("nothing", ""), ("nothing", "point-release")])
+def test_the_repository_of_a_lab_in_another_mood_is_not_reset(
+    monkeypatch: pytest.MonkeyPatch, up: str, asked: str
+) -> None:
+    done: list = []
+    lab = {"distro": os.environ.get("LAB_DISTRO", ""), "runtime": api.RUNTIME}
+    monkeypatch.setattr(repo, "defaults", done.append)
+    monkeypatch.setattr(leftovers, "running", lambda: {**lab, "pending": asked})
+    monkeypatch.setattr(api, "PENDING", asked)
+    api.reset_repo()
+    assert len(done) == 1
+    monkeypatch.setattr(leftovers, "running", lambda: {**lab, "pending": up})
+    with pytest.raises(LabError, match=f"the lab is up with {f'LAB_PENDING={up}' if up else 'no LAB_PENDING'}"):
+        api.reset_repo()
+    assert len(done) == 1
 
 
 @pytest.mark.parametrize(("family", "other"), [("debian", "ubuntu"), ("ubuntu", "debian")])
