@@ -37,6 +37,8 @@ FIXES = [
     ),
     ("tzdata", ["tzdata"], "2026b-0+deb13u1", "2026c-0+deb13u1", None, None),
 ]
+# What is told of a security update besides its versions.
+EXPOSED = ("closed", "cves", "fixed", "since", "days")
 OTHERS = [("base-files", "13.8", "13.8+deb13u1"), ("apt", "3.0.3", "3.0.4"), ("curl", "8.14.1-2", "8.14.1-2+deb13u2")]
 
 
@@ -44,7 +46,7 @@ def security(closed: bool, fixes: list = FIXES) -> list:
     """The security updates of a host."""
     return [
         {
-            **{"package": package, "source": source, "old": old, "new": new, "closed": closed, "cves": cves},
+            **{**change(package, old, new, security=new), "source": source, "closed": closed, "cves": cves},
             **{
                 "fixed": days and str(TODAY - timedelta(days=days)),
                 "since": str(TODAY - timedelta(days=days or 0)),
@@ -56,16 +58,15 @@ def security(closed: bool, fixes: list = FIXES) -> list:
     ]
 
 
+def change(name: str, old: str, new: str, security: str | None = None, held_by: str = "") -> dict:
+    """One update."""
+    return {"name": name, "arch": "", "old": old, "new": new, "security": security, "held_by": held_by}
+
+
 def changes(fixes: list = FIXES) -> list:
-    """The packages of a host that was upgraded."""
-    found = [(package, old, new) for _source, packages, old, new, _cves, _days in fixes for package in packages]
-    return [{"name": name, "old": old, "new": new} for name, old, new in [*found, *OTHERS]]
-
-
-def left_over() -> list:
-    """The packages of a host that was not upgraded."""
-    fixed = {package for _source, packages, *_rest in FIXES for package in packages}
-    return [{**change, "security": change["name"] in fixed} for change in changes()]
+    """The updates of a host, those that fix something and others."""
+    found = [(package, old, new, new) for _source, packages, old, new, _cves, _days in fixes for package in packages]
+    return [change(*each) for each in [*found, *OTHERS]]
 
 
 def advice(what: str, why: list, age: int = 120) -> dict:
@@ -92,12 +93,11 @@ def host(result: str, at: float | None = None, steps: tuple = (), **more: object
         "began": None if at is None else BEGAN + at,
         "steps": [{"name": name, "seconds": seconds} for name, seconds in steps],
         "seconds": dict(steps),
-        "packages": changes() if patched else [],
-        "kept_back": [],
+        "installed": changes() if patched else [],
         "boot_id": {"before": "one", "after": "two" if patched else None},
         "kernel": {"before": KERNELS[0], "after": KERNELS[1] if patched else None},
         "security": security(closed=patched),
-        "pending": [] if patched else left_over(),
+        "pending": [] if patched else changes(),
         "advice": advice("patch", ["the image is 120 days old; its release is supported for another 620 days"]),
         **more,
     }
@@ -109,7 +109,7 @@ def report(hosts: dict, waves: list, took: float, stopped: str = "", clusters: d
     wrong = [name for name, known in hosts.items() if known["result"] in red or not known["wanted"]]
     results = [known["result"] for known in hosts.values()]
     return {
-        **{"schema": 2, "run": RUN, "began": BEGAN, "ended": BEGAN + took, "ok": not wrong, "wrong": wrong},
+        **{"schema": 3, "run": RUN, "began": BEGAN, "ended": BEGAN + took, "ok": not wrong, "wrong": wrong},
         "counts": {result: results.count(result) for result in sorted(set(results))},
         **{"waves": waves, "clusters": clusters or {}, "stopped": stopped, "hosts": hosts, "lines": []},
     }
@@ -143,10 +143,12 @@ def good() -> dict:
             "patched", 132, (("claim", 0.5), ("upgrade", 96.0), ("lock", 6.0), ("reboot", 71.0), ("prove", 14.0))
         ),
         "git1": host(
-            **{"result": "patched", "at": 131, "steps": PLAIN, "advice": old, "packages": changes(others)},
+            **{"result": "patched", "at": 131, "steps": PLAIN, "advice": old, "installed": changes(others)},
             security=security(closed=True, fixes=others) + security(closed=False, fixes=held),
-            pending=[{"name": "libxml2", "old": held[0][2], "new": held[0][3], "security": True}],
-            kept_back=[{"name": "libxml2", "why": "held by hand"}],
+            pending=[
+                change("libxml2", held[0][2], held[0][3], security=held[0][3]),
+                change("postgresql-17", "17.6-0+deb13u1", "17.7-0+deb13u1", held_by="held"),
+            ],
         ),
         "k3s-agent1": host("patched", 326, NODE, node="pve2"),
         "k3s-agent2": host("patched", 552, NODE, node="pve3"),
@@ -154,7 +156,7 @@ def good() -> dict:
         "nas1": host(
             "reboot pending",
             **{"at": 131, "steps": (("claim", 0.4), ("upgrade", 33.0), ("prove", 5.0))},
-            **{"packages": changes(), "security": security(closed=True), "pending": [], "advice": old},
+            **{"installed": changes(), "security": security(closed=True), "pending": [], "advice": old},
             reason="the running kernel is not the newest that is installed",
             remedy="when it suits you: ansible-playbook homelab.patching.reboot -e patching_hosts=nas1",
         ),
@@ -172,7 +174,7 @@ def stopped() -> dict:
         hosts[name] = host("not attempted", **never)
     hosts["db1"] = host(
         "failed",
-        **{"at": 132, "steps": (("claim", 0.5), ("upgrade", 88.0)), "packages": changes(FIXES[:1])},
+        **{"at": 132, "steps": (("claim", 0.5), ("upgrade", 88.0)), "installed": changes(FIXES[:1])},
         security=security(closed=True, fixes=FIXES[:1]) + security(closed=False, fixes=FIXES[1:]),
         reason="upgrade: apt-get ended with 100: postgresql-17 could not be configured",
         remedy="on the host: dpkg --audit; apt-get --fix-broken install; then run again",
@@ -202,7 +204,7 @@ def fleet(size: int) -> dict:
     for number, name in enumerate(names):
         slow = 1 + number % 7 / 3
         steps = tuple((step, round(seconds * slow, 1)) for step, seconds in PLAIN)
-        more = {"packages": [{"name": f"package{each}", "old": "1.0-1", "new": "1.0-2"} for each in range(20)]}
+        more = {"installed": [change(f"package{each}", "1.0-1", "1.0-2") for each in range(20)]}
         hosts[name] = host("patched", 60 + number // 10 * 300, steps, **more)
     if size > 10:
         wrong = {"reason": "prove: nginx.service has failed since the baseline", "remedy": "then run again"}
@@ -211,8 +213,34 @@ def fleet(size: int) -> dict:
     return report(hosts, waves, 60 + len(waves) * 300)
 
 
+def second(made: dict) -> dict:
+    """The same run as the second schema told it."""
+    hosts = {}
+    for name, host in made["hosts"].items():
+        kept = {field: value for field, value in host.items() if field not in ("installed", "pending", "security")}
+        pending = host["pending"]
+        hosts[name] = {
+            **kept,
+            "packages": [{field: each[field] for field in ("name", "old", "new")} for each in host["installed"]],
+            "kept_back": [{"name": each["name"], "why": each["held_by"]} for each in pending or [] if each["held_by"]],
+            "pending": pending
+            and [
+                {**{field: each[field] for field in ("name", "old", "new")}, "security": bool(each["security"])}
+                for each in pending
+                if not each["held_by"]
+            ],
+            "security": host["security"]
+            and [
+                {"package": each["name"], **{field: each[field] for field in ("source", "old", "new", *EXPOSED)}}
+                for each in host["security"]
+            ],
+        }
+    return {**made, "schema": 2, "hosts": hosts}
+
+
 def early(made: dict) -> dict:
     """The same run as the first schema told it."""
+    made = second(made)
     known = ("result", "reason", "remedy", "wanted", "packages", "seconds", "boot_id", "kernel", "kept_back", "log")
     hosts = {name: {field: each[field] for field in known} for name, each in made["hosts"].items()}
     fields = ("run", "ok", "wrong", "counts", "lines")
@@ -227,14 +255,12 @@ def hostile() -> dict:
     made = good()
     known = made["hosts"].pop("web1")
     script = "</script><script>document.title='owned'</script>"
-    for change in (known["packages"][0], known["pending"]):
-        if change:
-            change |= {"name": script, "new": HOSTILE}
-    known["security"][0] |= {"package": script, "source": HOSTILE, "new": script, "cves": [script], "since": HOSTILE}
+    known["installed"][0] |= {"name": script, "new": HOSTILE}
+    known["security"][0] |= {"name": script, "source": HOSTILE, "new": script, "cves": [script], "since": HOSTILE}
     known |= {"result": "failed", "reason": script, "remedy": f"on the host: dpkg --audit {HOSTILE}", "log": [script]}
     known |= {"os": script, "node": HOSTILE, "advice": advice("rebuild", [HOSTILE, script])}
     known["steps"].append({"name": HOSTILE, "seconds": 30})
-    known["kept_back"] = [{"name": HOSTILE, "why": script}]
+    known["pending"] = [change(script, HOSTILE, script), change(HOSTILE, script, script, held_by=script)]
     hosts = {HOSTILE: known, **made["hosts"]}
     waves = [[HOSTILE if name == "web1" else name for name in wave] for wave in made["waves"]]
     return report(hosts, waves, 1006, stopped=script, clusters={script: [HOSTILE]})

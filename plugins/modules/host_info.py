@@ -80,12 +80,11 @@ host:
     kernel:
       description: The C(running) kernel and the C(newest) installed one (null in a container).
       type: dict
-    upgrades:
-      description: What would be upgraded, each with name, old, new, origins and security (a version or null).
-      type: list
-      elements: dict
-    kept_back:
-      description: Packages that the upgrade does not upgrade, each with name and why.
+    pending:
+      description:
+        - The updates. Each has C(name) of the package, C(arch) (empty unless it differs from the host's), C(old) (null
+          for a new package), C(new), C(security) (the version that a security archive offers, or null), and C(held_by)
+          (why an upgrade does not install it; empty if it does).
       type: list
       elements: dict
     kept_baseline:
@@ -145,9 +144,10 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
+from ..module_utils.core.change import Change, due, full_name
 from ..module_utils.core.problem import PatchingError
 from ..module_utils.host import claim_file, disk, dpkg, health, kernels, losses, system
-from ..module_utils.host.apt import space_needed
+from ..module_utils.host.apt import Size, space_needed
 from ..module_utils.host.pending import NOTHING, check, pending
 from ..module_utils.host.reboot import (
     REBOOT_SERVICES,
@@ -228,27 +228,15 @@ def _reboot_required() -> tuple[dict, list]:
     )
 
 
-def _expected(upgrades: list) -> list:
+def _expected(changes: list[Change]) -> list[str]:
     """Why a reboot is to be expected after the upgrade."""
-    if not upgrades:
-        return []
-    return predicted_reasons([item["name"] for item in upgrades], dpkg.mapped_packages(REBOOT_SERVICES))
+    return predicted_reasons(changes, dpkg.mapped_packages(REBOOT_SERVICES)) if changes else []
 
 
-def _kept_back(found: dict, exclude: list) -> list:
-    """The packages that an upgrade leaves as they are, and why."""
-    held = set(system.run(["apt-mark", "showhold"]).stdout.split()) if found["kept_back"] else set()
-    reasons = {name: "held" if name in held else "its dependencies do not allow it" for name in found["kept_back"]}
-    for name, percentage in found["phased"].items():
-        reasons[name] = f"phased{f', {percentage} %' if percentage else ''}: not this host's turn yet"
-    reasons |= {name: "excluded by patching_exclude_packages" for name in reasons if name.partition(":")[0] in exclude}
-    return [{"name": name, "why": reasons[name]} for name in sorted(reasons)]
-
-
-def _no_room(upgrades: list) -> list:
+def _no_room(changes: list[Change], sizes: dict[str, Size]) -> list:
     """Where the disk is too small for the upgrade; see `_unfit`."""
     kernel, initrd = disk.boot_bytes()
-    short = disk.short_of_space(space_needed(upgrades, kernel or _KERNEL_BYTES, initrd))
+    short = disk.short_of_space(space_needed(changes, sizes, kernel or _KERNEL_BYTES, initrd))
     return [
         {
             "message": f"only {item['free'] // 1_000_000} MB free in {item['path']},"
@@ -299,10 +287,11 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
         found = check() if unfit or upgrade == "none" else pending(apt_pkg, exclude)
     except PatchingError as exc:
         unfit.append({"message": exc.message, "remedy": exc.remedy})
-    upgrades, removals = found["upgrades"], found["removals"]
+    listed, removals = found["pending"], found["removals"]
     if upgrade == "security":
-        upgrades = [{**item, "new": item["security"]} for item in upgrades if item["security"]]
-        removals = []
+        wanted: list[Change] = [{**each, "new": each["security"]} for each in due(listed) if each["security"]]
+        listed, removals = [*wanted, *(each for each in listed if each["held_by"])], []
+    changes = due(listed)
     if removals:
         unfit.append(
             {
@@ -311,7 +300,7 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
             }
         )
 
-    unfit += _no_room(upgrades)
+    unfit += _no_room(changes, found["sizes"])
     k3s = local.facts()
     unfit += [{**each, "mendable": False} for each in (k3s or {"problems": []})["problems"]]
     if k3s and _automatic_reboot():
@@ -332,17 +321,16 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
         "boot_id": system.read("/proc/sys/kernel/random/boot_id"),
         "machine_id": system.read("/etc/machine-id"),
         "kernel": kernel,
-        "upgrades": upgrades,
-        "kept_back": _kept_back(found, exclude),
+        "pending": listed,
         "reboot": {
             "required": bool(reasons),
             "reasons": reasons,
-            "expected": _expected(upgrades),
+            "expected": _expected(changes),
         },
         "unfit": unfit,
         "starting": system.queued_jobs(),
         "needrestart": bool(shutil.which("needrestart")),
-        "warnings": _warnings(dpkg.modified_conffiles([item["name"] for item in upgrades if item["old"]])),
+        "warnings": _warnings(dpkg.modified_conffiles([full_name(each) for each in changes if each["old"]])),
         "image": _image(),
         # Who only looks at a host's health need not read all its configuration files.
         "rebuild": losses.facts(_os()) if upgrade != "none" else {},

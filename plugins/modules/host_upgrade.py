@@ -32,14 +32,14 @@ options:
     type: str
     required: true
   upgrade:
-    description: V(full) is C(dist-upgrade), V(security) upgrades exactly the packages in O(security).
+    description: V(full) is C(dist-upgrade), V(security) upgrades exactly the security updates in O(pending).
     type: str
     choices: [full, security]
     default: full
-  security:
-    description: Each pending security update as C(name=version).
+  pending:
+    description: The pending updates, as returned by M(homelab.patching.host_info).
     type: list
-    elements: str
+    elements: dict
     default: []
   exclude:
     description: Names of packages that V(full) does not upgrade.
@@ -83,8 +83,8 @@ packages:
   elements: dict
 fixes:
   description:
-    - For each downloaded package in O(security), from its changelog, its C(source), the C(cves) that the update fixes
-      (null if unknown), and C(fixed), the date of the fix (or null).
+    - For each downloaded security update in O(pending), from its changelog, its C(source), the C(cves) that the update
+      fixes (null if unknown), and C(fixed), the date of the fix (or null).
   returned: success, and O(state=downloaded)
   type: dict
 earlier:
@@ -100,6 +100,7 @@ log:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.core.change import due, full_name
 from ..module_utils.core.problem import PatchingError
 from ..module_utils.host import debs, system, upgrade
 from ..module_utils.host.pending import arguments
@@ -110,9 +111,9 @@ _CHANGELOG_SECONDS = 60
 
 def downloaded(params: dict) -> dict:
     """Fetch the packages, and read what the security updates among them fix."""
-    action = arguments(params["upgrade"], params["security"], params["exclude"])
+    action = arguments(params["upgrade"], params["pending"], params["exclude"])
     changed = upgrade.download(action, params["timeout"]) > 0
-    names = [item.partition("=")[0] for item in params["security"]]
+    names = [full_name(each) for each in due(params["pending"]) if each["security"]]
     return {"changed": changed, "fixes": debs.fixes(names, _CHANGELOG_SECONDS)}
 
 
@@ -121,7 +122,7 @@ def finished(params: dict) -> dict:
     state = system.unit(system.UPGRADE_UNIT)
     ours = upgrade.loaded(state) and state.get("Description") == upgrade.DESCRIPTION + params["run"]
     if not ours and not upgrade.collected(params["run"]):
-        action = arguments(params["upgrade"], params["security"], params["exclude"])
+        action = arguments(params["upgrade"], params["pending"], params["exclude"])
         upgrade.start(params["run"], upgrade.install_command(action))
     state = upgrade.wait(params["timeout"])
     if system.at_work(state):
@@ -170,7 +171,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["downloaded", "finished", "settled"], "default": "finished"},
             "run": {"type": "str", "required": True},
             "upgrade": {"type": "str", "choices": ["full", "security"], "default": "full"},
-            "security": {"type": "list", "elements": "str", "default": []},
+            "pending": {"type": "list", "elements": "dict", "default": []},
             "exclude": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 3600},
         },

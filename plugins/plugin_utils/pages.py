@@ -16,10 +16,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone, tzinfo
 from pathlib import Path
+from typing import cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..module_utils.core.change import Change, due, full_name
 from ..module_utils.run.steps import legend, step
 
 # The order is that of the page: who needs a person comes first. Shape and word say what the colour says.
@@ -40,7 +42,7 @@ _ALL_AT_ONCE = 40
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 # A security update of which nothing is known.
-_UPDATE = {"package": "", "source": "", "new": "", "closed": False, "cves": None, "since": None, "days": None}
+_UPDATE = {"source": "", "closed": False, "cves": None, "since": None, "days": None}
 
 # First words of what is typed into a shell, and of those what is typed on the control node.
 _HERE = ("ansible", "ansible-playbook")
@@ -240,6 +242,9 @@ def _host(mark: str, name: str, known: Mapping) -> dict:
     steps = [(item["name"], float(item["seconds"] or 0.0)) for item in known.get("steps") or []]
     boot = known.get("boot_id") or {}
     kernel = known.get("kernel") or {}
+    pending = known.get("pending")
+    # Before the third schema what is held was a list of its own, and what was installed had another name.
+    held = [{**each, "held_by": each["why"]} for each in known.get("kept_back") or []]
     return {
         "id": mark,
         "name": name,
@@ -256,16 +261,23 @@ def _host(mark: str, name: str, known: Mapping) -> dict:
         "kernels": [
             f"{each['release']} {each['version']}" if each else "" for each in map(kernel.get, ("before", "after"))
         ],
-        "packages": known.get("packages") or [],
-        "kept_back": known.get("kept_back") or [],
-        "pending": known.get("pending"),
+        "installed": [_change(each) for each in known.get("installed", known.get("packages")) or []],
+        "held": [_change(each) for each in held or pending or [] if each.get("held_by")],
+        "pending": None if pending is None else [_change(each) for each in due(pending)],
         "assessed": known.get("security") is not None,
-        "security": [{**_UPDATE, **item, "host": name} for item in known.get("security") or []],
+        "security": [{**_UPDATE, **_change(item), "host": name} for item in known.get("security") or []],
         "os": known.get("os") or "",
         "node": known.get("node") or "",
         "advice": _whole(known["advice"]) if known.get("advice") else None,
         "log": known.get("log") or [],
     }
+
+
+def _change(known: Mapping) -> dict:
+    """A change with every field there, and its package by its full name."""
+    whole = {"arch": "", "old": None, "new": "", "security": None, "held_by": "", **known}
+    name = whole.get("name") or whole.get("package") or ""
+    return {**whole, "package": full_name(cast(Change, {**whole, "name": name}))}
 
 
 def _whole(advice: Mapping) -> dict:
@@ -284,7 +296,7 @@ def _distinct(security: Iterable[Mapping]) -> int:
 def _figures(report: Mapping, security: list) -> list:
     """The few numbers that say what the run came to: number, what it counts."""
     hosts = report["hosts"].values()
-    packages = sum(len(host.get("packages") or []) for host in hosts)
+    packages = sum(len(host.get("installed", host.get("packages")) or []) for host in hosts)
     boots = [host.get("boot_id") or {} for host in hosts]
     rebooted = sum(boot.get("after") not in (None, boot.get("before")) for boot in boots)
     figures = [(len(report["hosts"]), "hosts"), (packages, "packages changed"), (rebooted, "rebooted")]

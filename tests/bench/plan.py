@@ -3,6 +3,7 @@
 import time
 from datetime import datetime, timezone
 
+from ansible_collections.homelab.patching.plugins.module_utils.core.change import change
 from ansible_collections.homelab.patching.plugins.module_utils.report import text
 from ansible_collections.homelab.patching.plugins.module_utils.run import plan
 from ansible_collections.homelab.patching.plugins.module_utils.run.assessment import assessment as assessed
@@ -14,17 +15,13 @@ NOW = datetime(2026, 11, 23, 3, 0, tzinfo=timezone.utc)
 
 def assessment(number: int) -> dict:
     """A host like those of a fleet: 20 updates, a reboot to be expected, four rings, pairs that go apart, a node."""
-    upgrades = [
-        {"name": f"package{each}", "old": "1", "new": "2", "origins": [], "security": "2" if each % 2 else None}
-        for each in range(20)
-    ]
+    pending = [change(f"package{each}", "1", "2", security="2" if each % 2 else None) for each in range(20)]
     host = {
         "os": {"pretty": "Debian GNU/Linux 13 (trixie)"},
         "boot_id": f"boot-{number}",
         "machine_id": f"machine-{number}",
         "kernel": {"running": {"release": "6.12", "version": "1"}, "newest": None},
-        "upgrades": upgrades,
-        "kept_back": [],
+        "pending": pending,
         "warnings": [],
         "starting": [],
         "reboot": {"required": False, "reasons": [], "expected": ["dbus runs libexpat1"]},

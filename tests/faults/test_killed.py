@@ -145,7 +145,7 @@ def test_killed_at_a_boundary_and_healed(cases, boundary, healer):
 @pytest.mark.parametrize("healer", ["patch", "recover"])
 def test_an_upgrade_that_goes_on_alone_is_waited_for_and_told(cases, healer):
     host, seen = CASES["upgrading", healer], cases["upgrading", healer]
-    assert [item["name"] for item in told(seen.healed, host)["packages"]] == [WANTED]
+    assert [item["name"] for item in told(seen.healed, host)["installed"]] == [WANTED]
 
 
 @pytest.mark.skipif(not FULL, reason="takes an hour: make test FULL=1")

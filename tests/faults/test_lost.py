@@ -140,7 +140,7 @@ def test_nothing_is_left_on_a_host_after_the_next_run(healed, host):
 
 
 def test_what_dpkg_did_while_nobody_was_there_is_not_done_again_and_is_told(healed):
-    assert [item["name"] for item in told(healed, CUT)["packages"]] == ["lab-slow"]
+    assert [item["name"] for item in told(healed, CUT)["installed"]] == ["lab-slow"]
     assert ask(CUT, "cat /root/configured") == "1.0"
 
 

@@ -38,7 +38,7 @@ def hello(monkeypatch):
 
 
 def test_a_stranger_adds_a_step_with_one_row(hello):
-    before = plan({"a": known(upgrades=[UPDATE])}, mode="patch")
+    before = plan({"a": known(pending=[UPDATE])}, mode="patch")
     assert [step["step"] for step in before["hosts"]["a"]["steps"]][:3] == ["claim", "hello", "upgrade"]
     assert "claim, say hello, upgrade (" in " ".join(" ".join(text.plan_lines(before)).split())
     assert before["totals"]["seconds"] > 1000

@@ -59,8 +59,8 @@ def test_the_reports_are_where_the_user_wants_them():
         check_report(report)
     results = {name: entry["result"] for name, entry in reports[0]["hosts"].items()}
     assert results == {"app1": "patched", "web1": "patched", "db1": "reboot pending"}
-    kept = reports[0]["hosts"]["app1"]["kept_back"]
-    assert {"name": EXCLUDED, "why": "excluded by patching_exclude_packages"} in kept
+    held = {each["name"]: each["held_by"] for each in reports[0]["hosts"]["app1"]["pending"]}
+    assert held[EXCLUDED] == "excluded by patching_exclude_packages"
 
 
 @pytest.mark.parametrize("name", HOSTS)

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypedDict
+
+from ..core.change import Change, change, full_name
 
 # `Inst libssl3 [3.0.15-1] (3.0.17-1 Debian-Security:12/oldstable-security [amd64])`; a new package has no [old].
 # apt appends `[...]` lists of what is unconfigured meanwhile, and writes foreign packages as name:arch.
-_INST = re.compile(r"^Inst (?P<name>\S+) (?:\[(?P<old>[^\]]+)\] )?\((?P<new>\S+) (?P<origins>[^\[)]*)")
+_INST = re.compile(r"^Inst (?P<name>\S+) (?:\[(?P<old>[^\]]+)\] )?\((?P<new>\S+) ")
 _REMV = re.compile(r"^Remv (?P<name>\S+) \[(?P<old>[^\]]+)\]")
 # apt's caches of its lists, dpkg's database, logs.
 _OWN_BYTES = 100_000_000
@@ -18,15 +21,34 @@ _KEPT = "The following packages have been kept back:"
 _PHASED = "The following upgrades have been deferred due to phasing:"
 
 
-def parse_simulation(text: str) -> dict:
+class Simulation(TypedDict):
+    """What apt-get says that it would do."""
+
+    pending: list[Change]
+    """What it would install; whether that is a security update it does not say."""
+    removals: list[str]
+    kept_back: list[str]
+    """The packages that it leaves as they are, by their full names, and so are those that are ``phased``."""
+    phased: list[str]
+
+
+class Size(TypedDict):
+    """What an update takes, in bytes."""
+
+    download: int
+    unpacked: int
+    """On the disk."""
+    grows: int
+    """How many more than the version before."""
+
+
+def parse_simulation(text: str) -> Simulation:
     """Read `LC_ALL=C apt-get --simulate dist-upgrade`.
 
     :param text: standard output of apt-get.
-    :returns: ``upgrades`` (dicts of name, old (None for a new package), new, origins), ``removals`` (names),
-        ``kept_back`` and ``phased`` (names).
     """
-    result: dict = {"upgrades": [], "removals": [], "kept_back": [], "phased": []}
-    listing: list | None = None
+    result: Simulation = {"pending": [], "removals": [], "kept_back": [], "phased": []}
+    listing: list[str] | None = None
     for line in text.splitlines():
         if line.startswith(_KEPT):
             listing = result["kept_back"]
@@ -37,14 +59,11 @@ def parse_simulation(text: str) -> dict:
         else:
             listing = None
             if match := _INST.match(line):
-                origins = [origin.strip() for origin in match["origins"].split(",") if origin.strip()]
-                result["upgrades"].append(
-                    {"name": match["name"], "old": match["old"], "new": match["new"], "origins": origins}
-                )
+                result["pending"].append(change(match["name"], match["old"], match["new"]))
             elif match := _REMV.match(line):
                 result["removals"].append(match["name"])
     # A package that is removed to be replaced in the same transaction is printed as both.
-    installed = {upgrade["name"] for upgrade in result["upgrades"]}
+    installed = {full_name(each) for each in result["pending"]}
     result["removals"] = [name for name in result["removals"] if name not in installed]
     return result
 
@@ -73,31 +92,35 @@ def security_version(
     return best
 
 
-def space_needed(upgrades: Iterable, kernel_bytes: int, initrd_bytes: int) -> dict:
+def space_needed(
+    changes: Iterable[Change], sizes: Mapping[str, Size], kernel_bytes: int, initrd_bytes: int
+) -> dict[str, int]:
     """What an upgrade needs of the disk: path -> bytes.
 
-    :param upgrades: as `pending.pending` gives them.
+    :param changes: what it would install.
+    :param sizes: full name -> what that takes.
     :param kernel_bytes: what a kernel takes in ``/boot``, with its initramfs.
     :param initrd_bytes: what the largest initramfs takes: it is written anew beside the old one.
     :returns: ``/usr`` (what grows, and the largest package once more, because it is unpacked beside its old files),
         ``/`` and ``/var/cache/apt`` (what apt and dpkg keep for themselves, and the downloaded packages), ``/boot``.
     """
-    upgrades = list(upgrades)
-    if not upgrades:
+    changes = list(changes)
+    if not changes:
         return {}
-    kernels = [item for item in upgrades if item["old"] is None and re.match(r"linux-image-\d", item["name"])]
+    taken = [sizes[full_name(each)] for each in changes]
+    kernels = [each for each in changes if each["old"] is None and re.match(r"linux-image-\d", each["name"])]
     return {
         "/": _OWN_BYTES,
-        "/usr": sum(item["grows"] for item in upgrades) + max(item["unpacked"] for item in upgrades),
+        "/usr": sum(size["grows"] for size in taken) + max(size["unpacked"] for size in taken),
         "/boot": len(kernels) * kernel_bytes + initrd_bytes,
-        "/var/cache/apt": _OWN_BYTES + sum(item["download"] for item in upgrades),
+        "/var/cache/apt": _OWN_BYTES + sum(size["download"] for size in taken),
     }
 
 
-def changed_versions(before: dict, after: dict) -> list:
-    """The packages whose installed version differs between two `name -> version` mappings, sorted by name."""
+def changed_versions(before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:
+    """The packages whose installed version differs between two mappings of full names to versions, sorted by name."""
     return [
-        {"name": name, "old": before.get(name), "new": after.get(name)}
+        change(name, before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     ]

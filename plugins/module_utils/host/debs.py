@@ -18,6 +18,7 @@ from functools import cmp_to_key
 from pathlib import Path
 from urllib.parse import unquote
 
+from ..core.change import split
 from . import changelog as changelogs
 from . import system
 
@@ -39,7 +40,7 @@ def compare(one: str, other: str) -> int:
 def fixes(names: Iterable[str], seconds: float, archives: Path = ARCHIVES) -> dict:
     """What the downloaded updates of some packages fix.
 
-    :param names: of binary packages, as dpkg lists them.
+    :param names: full names of binary packages.
     :param seconds: to spend on it; who is not read by then is unknown.
     :param archives: the folder of apt's cache.
     :returns: name -> ``source``, ``cves`` and ``fixed``, see `changelog.fixes`; only those that were downloaded.
@@ -65,7 +66,7 @@ def _file(package: str, archives: Path) -> Path | None:
 
 def _update(name: str, archives: Path) -> dict | None:
     """What has to be known of a downloaded update; None where there is none that can be read."""
-    path = _file(name.partition(":")[0], archives)
+    path = _file(split(name)[0], archives)
     # One line for each architecture that it is installed for, all of one version.
     old = system.run(["dpkg-query", "-W", "-f", "${source:Version}\\n", name]).stdout.split()
     if not path or not old:

@@ -19,11 +19,21 @@ LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock")
 LISTS = (Path("/var/lib/apt/lists"), Path("/var/lib/apt/periodic/update-success-stamp"))
 
 
-def installed_packages() -> dict:
-    """``name:architecture`` -> version of every package that is unpacked or installed."""
-    listed = system.run(["dpkg-query", "-W", "-f", "${binary:Package}\t${Version}\t${db:Status-Status}\n"])
-    rows = (line.split("\t") for line in listed.stdout.splitlines())
-    return {row[0]: row[1] for row in rows if len(row) == 3 and row[2] not in ("not-installed", "config-files")}
+def installed_packages() -> dict[str, str]:
+    """Name -> version of every package that is unpacked or installed.
+
+    The names are apt's: with an architecture only where it is not the host's own. dpkg also writes it where a package
+    may be there for several (``libc6:amd64``).
+    """
+    listing = "${Package}\t${Architecture}\t${Version}\t${db:Status-Status}\n"
+    listed = system.run(["dpkg-query", "-W", "-f", listing]).stdout
+    plain = {"all", system.run(["dpkg", "--print-architecture"]).stdout.strip()}
+    rows = (line.split("\t") for line in listed.splitlines())
+    return {
+        row[0] if row[1] in plain else f"{row[0]}:{row[1]}": row[2]
+        for row in rows
+        if len(row) == 4 and row[3] not in ("not-installed", "config-files")
+    }
 
 
 def mapped_packages(services: tuple) -> list:

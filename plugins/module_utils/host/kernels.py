@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..core.change import split
 from . import dpkg, system
 
 
@@ -22,9 +23,8 @@ def installed_kernels() -> list:
     for image in images:
         package = packages.get(str(image))
         if package:
-            version = versions.get(package) or next(
-                (version for name, version in versions.items() if name.partition(":")[0] == package), ""
-            )
+            # dpkg also names the host's own architecture, where a package may be there for several.
+            version = versions.get(package) or versions.get(split(package)[0], "")
             kernels.append({"release": image.name.removeprefix("vmlinuz-"), "version": version})
     return kernels
 

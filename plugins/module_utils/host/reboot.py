@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from ..core.change import Change, split
 
 # Services that keep running on replaced libraries until the machine restarts: restarting them on a live system
 # breaks it, so needrestart only ever lists them.
@@ -98,14 +100,14 @@ def reboot_reasons(flagged_by: list | None, kernel: str | None, needrestart: dic
     return reasons
 
 
-def predicted_reasons(upgrades: list, in_memory: list) -> list:
-    """Why an upgrade of these packages is expected to end in a reboot.
+def predicted_reasons(changes: Iterable[Change], in_memory: Iterable[str]) -> list[str]:
+    """Why an upgrade is expected to end in a reboot.
 
-    :param upgrades: names of the packages.
-    :param in_memory: names of the packages whose libraries one of `REBOOT_SERVICES` has in memory.
+    :param changes: what it would install.
+    :param in_memory: full names of the packages whose libraries one of `REBOOT_SERVICES` has in memory.
     """
-    own = {name.partition(":")[0] for name in upgrades}
-    libraries = own & {name.partition(":")[0] for name in in_memory}
+    own = {each["name"] for each in changes}
+    libraries = own & {split(name)[0] for name in in_memory}
     asking = {name for name in own if _REBOOT_PACKAGES.match(name)}
     reasons = [f"{', '.join(sorted(asking))} will be upgraded"] if asking else []
     if libraries - asking:

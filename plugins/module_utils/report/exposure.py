@@ -13,6 +13,8 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import date
 
+from ..core.change import Change, due, full_name
+
 # In the folder of the reports.
 HISTORY = "history.jsonl"
 
@@ -37,46 +39,39 @@ def _day(text: str) -> str:
     return date.fromisoformat(text).isoformat()
 
 
-def installed(packages: Iterable[Mapping]) -> dict:
-    """The versions that a run has brought, by each name that apt or dpkg may give the package.
-
-    dpkg names the architecture of what may be there for several (``libc6:amd64``); apt does so for foreign ones only.
-
-    :param packages: what the run changed: ``name``, ``new``.
-    """
-    brought = [(item["name"], item["new"]) for item in packages if item["new"] is not None]
-    return {name.partition(":")[0]: new for name, new in brought} | dict(brought)
+def brought(installed: Iterable[Change]) -> dict[str, str]:
+    """The versions that a run has brought: full name of the package -> version."""
+    return {full_name(each): each["new"] for each in installed if each["new"] is not None}
 
 
 def security(
-    pending: Iterable[Mapping], packages: Iterable[Mapping], fixes: Mapping | None, seen: Mapping, today: date
+    pending: Iterable[Change], installed: Iterable[Change], fixes: Mapping | None, seen: Mapping, today: date
 ) -> list:
     """The security updates of one host, those that the run closed and those that are still open.
 
-    :param pending: what the plan found: ``name``, ``old``, ``new``, ``security``.
-    :param packages: what the run changed: ``name``, ``old``, ``new``.
-    :param fixes: name -> what the changelog of the package says: ``source``, ``cves`` (None: unknown) and ``fixed``
-        (the day of the entry that fixes, or None).
-    :param seen: name -> the day of the first sighting.
+    :param pending: what the plan found. What is held is left to who holds it.
+    :param installed: what the run changed.
+    :param fixes: full name -> what the changelog of the package says: ``source``, ``cves`` (None: unknown) and
+        ``fixed`` (the day of the entry that fixes, or None).
+    :param seen: full name -> the day of the first sighting.
     :param today: the day on which the run ended.
-    :returns: for each its ``package``, ``source``, ``old``, ``new``, ``closed``, ``cves``, ``fixed``, ``since`` (that
-        day, else the day of the first sighting, which may be today) and ``days`` from then until today.
+    :returns: for each the change, its ``source``, ``closed``, ``cves``, ``fixed``, ``since`` (that day, else the day of
+        the first sighting, which may be today) and ``days`` from then until today.
     """
-    changed = installed(packages)
+    changed = brought(installed)
     found = []
-    for item in pending:
-        if not item["security"]:
+    for each in due(pending):
+        if not each["security"]:
             continue
-        name = item["name"]
+        name = full_name(each)
         known = (fixes or {}).get(name) or {}
         since = min(filter(None, (known.get("fixed"), seen.get(name))), default=today.isoformat())
         found.append(
             {
-                "package": name,
-                "source": known.get("source") or name.partition(":")[0],
-                "old": item["old"],
-                "new": changed.get(name) or item["new"],
-                "closed": changed.get(name) is not None,
+                **each,
+                "source": known.get("source") or each["name"],
+                "new": changed.get(name) or each["new"],
+                "closed": name in changed,
                 "cves": known.get("cves"),
                 "fixed": known.get("fixed"),
                 "since": since,
@@ -92,7 +87,7 @@ def line(report: Mapping) -> str:
     :param report: of a run that has ended; see docs/report.schema.json.
     """
     opened = {
-        host: {item["package"]: item["since"] for item in entry["security"] if not item["closed"]}
+        host: {full_name(each): each["since"] for each in entry["security"] if not each["closed"]}
         for host, entry in report["hosts"].items()
         # Of who was not asked nothing is known: what was open before is still.
         if entry["security"] is not None

@@ -9,6 +9,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
+from ..core.change import due
+
 _DAY = 86400
 _SUCCESS = "patching_last_success_timestamp_seconds"
 
@@ -22,7 +24,7 @@ def metrics(report: Mapping, ended: float, last_success: float) -> str:
         itself.
     """
     hosts = sorted(report["hosts"].items())
-    pending = [(host, entry["pending"]) for host, entry in hosts if entry.get("pending") is not None]
+    pending = [(host, due(entry["pending"])) for host, entry in hosts if entry.get("pending") is not None]
     known = [(host, entry["security"]) for host, entry in hosts if entry.get("security") is not None]
     families = [
         _family("patching_last_run_timestamp_seconds", "When the last run ended.", [({}, ended)]),
@@ -34,12 +36,12 @@ def metrics(report: Mapping, ended: float, last_success: float) -> str:
         _family(
             "patching_pending_packages",
             "Packages that could be upgraded after the run.",
-            [({"host": host}, len(packages)) for host, packages in pending],
+            [({"host": host}, len(changes)) for host, changes in pending],
         ),
         _family(
             "patching_pending_security_packages",
             "Packages of which a security update was left after the run.",
-            [({"host": host}, sum(each["security"] for each in packages)) for host, packages in pending],
+            [({"host": host}, sum(bool(each["security"]) for each in changes)) for host, changes in pending],
         ),
         _family(
             "patching_reboot_pending",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime, timezone
 
+from ..core.change import full_name
 from ..run import record as recording
 from ..run.waves import closed_clusters
 from . import exposure
@@ -15,7 +16,7 @@ from . import exposure
 AMBER = ("reboot pending",)
 RED = ("refused", "failed", "lost", "not attempted")
 # The shape of the report: docs/report.schema.json. A change that breaks its readers counts one up.
-SCHEMA = 2
+SCHEMA = 3
 _RUN_AGAIN = "run again when it answers; the next run puts the host in order first"
 
 
@@ -70,10 +71,14 @@ def summarize(
 
 def _updates(entry: Mapping, summary: Mapping, fixes: Mapping | None, seen: Mapping | None, today: date) -> dict:
     """What the run closed on a host, and what is pending after it."""
-    changed = exposure.installed(summary["packages"])
+    changed = exposure.brought(summary["installed"])
+    fixing = {full_name(each): each["security"] for each in entry["pending"]}
     return {
-        "pending": [item for item in entry["pending"] if item["name"] not in changed],
-        "security": exposure.security(entry["pending"], summary["packages"], fixes, seen or {}, today),
+        "installed": [
+            {**each, "security": fixing.get(full_name(each)) if each["new"] else None} for each in summary["installed"]
+        ],
+        "pending": [each for each in entry["pending"] if full_name(each) not in changed],
+        "security": exposure.security(entry["pending"], summary["installed"], fixes, seen or {}, today),
     }
 
 
@@ -87,11 +92,10 @@ def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str, unrel
         "node": entry["node"] or "",
         "began": None,
         "steps": [],
-        "packages": [],
+        "installed": [],
         "seconds": {},
         "boot_id": {"before": before.get("boot_id"), "after": None},
         "kernel": {"before": (before.get("kernel") or {}).get("running"), "after": None},
-        "kept_back": before.get("kept_back") or [],
     }
     if entry["result"] is None and record is None:
         summary |= {"reason": stopped or "its wave was never opened", "remedy": "run again"}
@@ -104,7 +108,7 @@ def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str, unrel
         else:
             summary |= {name: record[name] for name in ("result", "reason", "remedy", "seconds")}
         if "ended" in record or record["result"] != "lost":
-            summary |= {name: record[name] for name in ("packages", "log")}
+            summary |= {"installed": record["packages"], "log": record["log"]}
             summary["boot_id"]["after"] = record["boot_id"]
             summary["kernel"]["after"] = record["kernel"]
     # Amber is what the policy asked for only if it asked for it: a reboot that was skipped for another reason is not.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..core.change import full_name
 from ..core.table import table
 from ..run.advice import PATCH
 from ..run.steps import step
@@ -42,8 +43,9 @@ def _notes(plan: Mapping) -> list:
         for host in members:
             before = plan["hosts"][host]["before"]
             kept: dict = {}
-            for item in before["kept_back"]:
-                kept.setdefault(item["why"], []).append(item["name"])
+            for each in plan["hosts"][host]["pending"]:
+                kept.setdefault(each["held_by"], []).append(full_name(each))
+            kept.pop("", None)
             notes = [f"not upgraded: {', '.join(names)} ({why})" for why, names in kept.items()]
             rows += [[host, note] for note in [*notes, *before["warnings"]]]
     for host, entry in sorted(plan["hosts"].items()):
@@ -70,10 +72,11 @@ def report_lines(summary: Mapping) -> list:
         note = entry["reason"] + (f" -> {entry['remedy']}" if entry["remedy"] else "")
         if not note and seconds:
             note = ", ".join(f"{step(key).title} {took:.0f} s" for key, took in seconds.items())
-        if entry["kept_back"]:
-            left = ", ".join(f"{item['name']} ({item['why']})" for item in entry["kept_back"])
+        held = [each for each in entry["pending"] or [] if each["held_by"]]
+        if held:
+            left = ", ".join(f"{full_name(each)} ({each['held_by']})" for each in held)
             note = "; ".join(part for part in (note, f"left alone: {left}") if part)
-        rows.append([host, entry["result"], str(len(entry["packages"]) or "-"), rebooted, note])
+        rows.append([host, entry["result"], str(len(entry["installed"]) or "-"), rebooted, note])
     counts = ", ".join(f"{count} {result}" for result, count in sorted(summary["counts"].items()))
     verdict = "all is well" if summary["ok"] else f"not well: {', '.join(summary['wrong'])}"
     title = f"Report of run {summary['run']}: {counts or 'no hosts'}; {verdict}"

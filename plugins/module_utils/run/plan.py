@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from ..core.change import due
 from ..host.claim import describe, expired
 from . import clusters, steps
 from .advice import advise
@@ -122,10 +123,7 @@ def _plan_host(
     host, policy = known["host"], known["policy"]
     entry = {"result": None, "reason": known["reason"], "remedy": known["remedy"], "steps": []}
     entry |= {"node": known["node"], "os": host.get("os", {}).get("pretty", "")}
-    entry["pending"] = [
-        {"name": item["name"], "old": item["old"], "new": item["new"], "security": bool(item["security"])}
-        for item in host.get("upgrades", [])
-    ]
+    entry["pending"] = host.get("pending", [])
     if known["state"] != "ok":
         return {**entry, "result": "powered off" if known["state"] == "off" else "refused"}
     if host["boot_id"] == owner.get("boot_id"):
@@ -148,15 +146,15 @@ def _plan_host(
     if mode == "recover" and not work:
         return {**entry, "result": "nothing to do"}
 
-    upgrades = host["upgrades"] if mode == "patch" else []
-    security = [item for item in upgrades if item["security"]]
-    why = f"{len(upgrades)} updates, {len(security)} of them security" if upgrades else ""
+    changes = due(host["pending"]) if mode == "patch" else []
+    security = sum(each["security"] is not None for each in changes)
+    why = f"{len(changes)} updates, {security} of them security" if changes else ""
     if left and host["unfit"] and mode == "patch" and policy["upgrade"] == "full":
         why = "whatever is pending then"  # Nothing could be asked of a dpkg that is in the middle.
     if why:
         work["upgrade"] = why
     wanted = "if_required" if mode == "reboot" and policy["reboot"] == "never" else policy["reboot"]
-    why = reboot_why(wanted, host["reboot"], bool(upgrades))
+    why = reboot_why(wanted, host["reboot"], bool(changes))
     if why:
         work["reboot"] = why
     problems = clusters.refusal(name, cluster, policy) if work else []
@@ -167,11 +165,8 @@ def _plan_host(
     entry |= {
         "steps": steps.planned(_steps(work, name, cluster, policy), cluster is not None) if work else [],
         "policy": {**policy, "reboot": wanted},
-        "updates": len(upgrades),
-        "security": len(security),
-        "security_packages": [f"{item['name']}={item['security']}" for item in security],
         "before": {
-            **{name: host[name] for name in ("boot_id", "kernel", "os", "kept_back", "warnings", "starting")},
+            **{name: host[name] for name in ("boot_id", "kernel", "os", "warnings", "starting")},
             "baseline": clusters.baseline(kept["baseline"] if kept and not accepted else host["baseline"], cluster),
         },
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from ..core.change import full_name
 from . import record as recording
 from .health import regressions
 from .steps import STEPS, step
@@ -161,6 +162,6 @@ def unproved(answer: Mapping, before: Mapping) -> list:
     """What speaks against the host when time is over, one sentence each; a unit that is still starting does not."""
     if "host" not in answer:
         return [f"it cannot be assessed: {answer.get('msg', '')}"]
-    left = ", ".join(update["name"] for update in answer["host"]["upgrades"])
+    left = ", ".join(full_name(each) for each in answer["host"]["pending"] if not each["held_by"])
     pending = [f"{left} should have been upgraded and is still pending"] if left else []
     return regressions(before["baseline"], answer["host"]["baseline"]) + pending

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from ..core.change import due
 from .steps import step
 
 # A local host at the end of each wave, which outlives the wave's members and says whether the next wave may open.
@@ -39,11 +40,12 @@ def with_waves(plan: dict) -> dict:
 def _totals(plan: Mapping, waves: list) -> dict:
     """``hosts``, ``waves``, ``updates``, ``security`` and ``reboots`` of the roll; ``seconds`` is an estimate."""
     planned = [plan["hosts"][host] for members in waves for host in members]
+    changes = [each for entry in planned for each in _installs(entry)]
     return {
         "hosts": len(planned),
         "waves": len(waves),
-        "updates": sum(entry["updates"] for entry in planned),
-        "security": sum(entry["security"] for entry in planned),
+        "updates": len(changes),
+        "security": sum(each["security"] is not None for each in changes),
         "reboots": sum(any(each["step"] == "reboot" for each in entry["steps"]) for entry in planned),
         "seconds": sum(max(_seconds(plan["hosts"][host]) for host in members) for members in waves),
     }
@@ -51,7 +53,12 @@ def _totals(plan: Mapping, waves: list) -> dict:
 
 def _seconds(entry: Mapping) -> int:
     """How long a host's transaction may take."""
-    return sum(step(each["step"]).seconds for each in entry["steps"]) + _SECONDS_A_PACKAGE * entry["updates"]
+    return sum(step(each["step"]).seconds for each in entry["steps"]) + _SECONDS_A_PACKAGE * len(_installs(entry))
+
+
+def _installs(entry: Mapping) -> list:
+    """What a host's transaction would install."""
+    return due(entry["pending"]) if any(each["step"] == "upgrade" for each in entry["steps"]) else []
 
 
 def _waves(plan: Mapping) -> list:

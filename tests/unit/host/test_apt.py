@@ -1,6 +1,7 @@
 """What apt's output means: tables of cases."""
 
 import pytest
+from ansible_collections.homelab.patching.plugins.module_utils.core.change import change
 from ansible_collections.homelab.patching.plugins.module_utils.host.apt import (
     changed_versions,
     parse_simulation,
@@ -19,6 +20,7 @@ The following packages will be upgraded:
 Remv old-mta [1.0]
 Remv replaced [1.0] [other:amd64 ]
 Inst libssl3 [3.0.15-1] (3.0.17-1 Debian-Security:12/oldstable-security [amd64])
+Inst libssl3:i386 [3.0.15-1] (3.0.17-1 Debian-Security:12/oldstable-security [i386])
 Inst replaced [1.0] (2.0 Lab:1/lab [all]) [dep:amd64 ]
 Inst linux-image-6.1.0-40-amd64 (6.1.153-1 Debian-Security:12/oldstable-security, Debian:12.12/oldstable [amd64])
 Conf libssl3 (3.0.17-1 Debian-Security:12/oldstable-security [amd64])
@@ -27,15 +29,11 @@ Conf libssl3 (3.0.17-1 Debian-Security:12/oldstable-security [amd64])
 
 def test_simulation_is_read():
     found = parse_simulation(SIMULATION)
-    assert found["upgrades"] == [
-        {"name": "libssl3", "old": "3.0.15-1", "new": "3.0.17-1", "origins": ["Debian-Security:12/oldstable-security"]},
-        {"name": "replaced", "old": "1.0", "new": "2.0", "origins": ["Lab:1/lab"]},
-        {
-            "name": "linux-image-6.1.0-40-amd64",
-            "old": None,
-            "new": "6.1.153-1",
-            "origins": ["Debian-Security:12/oldstable-security", "Debian:12.12/oldstable"],
-        },
+    assert found["pending"] == [
+        change("libssl3", "3.0.15-1", "3.0.17-1"),
+        change("libssl3:i386", "3.0.15-1", "3.0.17-1"),
+        change("replaced", "1.0", "2.0"),
+        change("linux-image-6.1.0-40-amd64", None, "6.1.153-1"),
     ]
     assert found["kept_back"] == ["held-one", "held-two"]
     assert found["phased"] == ["phased"]
@@ -47,37 +45,38 @@ def test_a_replaced_package_is_no_removal():
 
 def test_nothing_pending():
     assert parse_simulation("0 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n") == {
-        "upgrades": [],
+        "pending": [],
         "removals": [],
         "kept_back": [],
         "phased": [],
     }
 
 
-def pending(name, old, grows, unpacked, download):
-    return {"name": name, "old": old, "grows": grows, "unpacked": unpacked, "download": download}
+def update(name, old, grows, unpacked, download):
+    return change(name, old, "2"), {"grows": grows, "unpacked": unpacked, "download": download}
 
 
 @pytest.mark.parametrize(
-    ("upgrades", "usr", "boot", "cache"),
+    ("updates", "usr", "boot", "cache"),
     [
-        ([pending("a", "1", 5, 20, 3)], 25, 7, 3),
+        ([update("a", "1", 5, 20, 3)], 25, 7, 3),
         # Unpacked one after the other: only the largest is there twice.
-        ([pending("a", "1", 5, 20, 3), pending("b", "1", 0, 90, 4)], 95, 7, 7),
+        ([update("a", "1", 5, 20, 3), update("b", "1", 0, 90, 4)], 95, 7, 7),
         # A new kernel comes beside the old one; its meta package brings none.
-        ([pending("linux-image-6.1.0-40-amd64", None, 80, 80, 60)], 160, 57, 60),
-        ([pending("linux-image-amd64", "1", 0, 1, 1)], 1, 7, 1),
-        ([pending("linux-image-6.1.0-39-amd64", "1", 0, 80, 60)], 80, 7, 60),
+        ([update("linux-image-6.1.0-40-amd64", None, 80, 80, 60)], 160, 57, 60),
+        ([update("linux-image-amd64", "1", 0, 1, 1)], 1, 7, 1),
+        ([update("linux-image-6.1.0-39-amd64", "1", 0, 80, 60)], 80, 7, 60),
     ],
 )
-def test_space_that_an_upgrade_needs(upgrades, usr, boot, cache):
-    needed = space_needed(upgrades, kernel_bytes=50, initrd_bytes=7)
+def test_space_that_an_upgrade_needs(updates, usr, boot, cache):
+    sizes = {each["name"]: size for each, size in updates}
+    needed = space_needed([each for each, _size in updates], sizes, kernel_bytes=50, initrd_bytes=7)
     own = needed["/"]
     assert needed == {"/": own, "/usr": usr, "/boot": boot, "/var/cache/apt": own + cache}
 
 
 def test_nothing_to_do_needs_no_space():
-    assert space_needed([], 50, 7) == {}
+    assert space_needed([], {}, 50, 7) == {}
 
 
 def compare(left: str, right: str) -> int:
@@ -106,7 +105,7 @@ def test_changed_versions():
     before = {"kept": "1", "upgraded": "1", "removed": "1"}
     after = {"kept": "1", "upgraded": "2", "added": "1"}
     assert changed_versions(before, after) == [
-        {"name": "added", "old": None, "new": "1"},
-        {"name": "removed", "old": "1", "new": None},
-        {"name": "upgraded", "old": "1", "new": "2"},
+        change("added", None, "1"),
+        change("removed", "1", None),
+        change("upgraded", "1", "2"),
     ]

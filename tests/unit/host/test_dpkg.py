@@ -23,6 +23,20 @@ def test_configuration_files_that_somebody_has_changed(tmp_path, monkeypatch):
     assert dpkg.modified_conffiles([]) == []
 
 
+LISTING = """\
+libc6	amd64	2.41-12	installed
+libc6	i386	2.41-12	installed
+tzdata	all	2026b-0	unpacked
+gone	amd64	1.0	config-files
+"""
+
+
+def test_packages_have_the_names_that_apt_gives_them(monkeypatch):
+    said = {"dpkg-query": LISTING, "dpkg": "amd64\n"}
+    monkeypatch.setattr(system, "run", lambda argv, **_more: subprocess.CompletedProcess(argv, 0, said[argv[0]], ""))
+    assert dpkg.installed_packages() == {"libc6": "2.41-12", "libc6:i386": "2.41-12", "tzdata": "2026b-0"}
+
+
 def test_who_holds_the_lock(tmp_path, monkeypatch):
     lock = tmp_path / "lock-frontend"
     lock.touch()

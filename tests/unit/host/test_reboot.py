@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from ansible_collections.homelab.patching.plugins.module_utils.core.change import change
 from ansible_collections.homelab.patching.plugins.module_utils.host.reboot import (
     flavour,
     kernel_outdated,
@@ -110,10 +111,10 @@ def test_reboot_reasons(flagged, outdated, needrestart, expected):
     [
         (["curl", "libcurl4"], ["libc6:amd64"], []),
         (["libc6", "curl"], ["libc6:amd64"], ["dbus runs libc6"]),
-        (["libc6:amd64", "dbus"], ["libc6:amd64", "dbus"], ["dbus will be upgraded", "dbus runs libc6"]),
+        (["libc6:i386", "dbus"], ["libc6:amd64", "dbus"], ["dbus will be upgraded", "dbus runs libc6"]),
         (["linux-image-6.1.0-40-amd64"], [], ["linux-image-6.1.0-40-amd64 will be upgraded"]),
         (["libc6-dev", "linux-libc-dev"], ["libc6:amd64"], []),
     ],
 )
 def test_predicted_reasons(upgrades, in_memory, expected):
-    assert predicted_reasons(upgrades, in_memory) == expected
+    assert predicted_reasons([change(name, "1", "2") for name in upgrades], in_memory) == expected

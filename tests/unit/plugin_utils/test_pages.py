@@ -1,4 +1,4 @@
-"""What the page and the index of the runs say, from reports of this schema and of the first one."""
+"""What the page and the index of the runs say, from reports of this schema and of the earlier ones."""
 
 import re
 from datetime import timezone
@@ -91,10 +91,10 @@ def test_what_is_installed_and_waits_for_a_reboot_is_said():
 
 
 def test_cves_that_are_unknown_are_not_none():
-    rows = pages._cves([{**item, "host": "a"} for item in reports.security(closed=True)])
+    rows = pages._cves([{**pages._change(item), "host": "a"} for item in reports.security(closed=True)])
     unknown = next(row for row in rows["rows"] if row["source"] == "tzdata")
     assert (unknown["cves"], unknown["days"], rows["unknown"], rows["cves"]) == (None, 0, 1, 47)
-    named = [{**item, "host": "a", "cves": []} for item in reports.security(closed=True) if item["cves"] is None]
+    named = [{**each, "cves": []} for each in rows["rows"] if each["cves"] is None]
     assert pages._cves(named)["unknown"] == 0
     page = read(reports.good())
     assert "CVEs unknown" in between(page, "closed by this run", "Patch or rebuild")
@@ -128,6 +128,13 @@ def test_a_report_of_the_first_schema_says_what_it_knows(made):
     assert "CVEs closed" not in page.words and "Patch or rebuild" not in page.words
     assert "This report says how long each step took, and not when." in page.words
     assert "db1" in page.words
+
+
+@pytest.mark.parametrize("made", [reports.good(), reports.stopped()], ids=["good", "stopped"])
+def test_a_report_of_the_second_schema_says_the_same(made):
+    assert "postgresql-17: held" in read(reports.good()).words
+    assert pages.page(reports.second(made), ZONE) == pages.page(made, ZONE)
+    assert pages.entry(reports.RUN, reports.second(made), True) == pages.entry(reports.RUN, made, True)
 
 
 def test_a_run_without_hosts_has_a_page():

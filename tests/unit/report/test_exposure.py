@@ -4,13 +4,14 @@ import json
 from datetime import date
 
 import pytest
+from ansible_collections.homelab.patching.plugins.module_utils.core.change import change
 from ansible_collections.homelab.patching.plugins.module_utils.report import exposure
 
 TODAY = date(2026, 11, 23)
 
 
-def pending(name, security=True):
-    return {"name": name, "old": "1", "new": "2", "security": security}
+def pending(name, security="2", held_by=""):
+    return change(name, "1", "2", security, held_by)
 
 
 @pytest.mark.parametrize(
@@ -28,26 +29,30 @@ def pending(name, security=True):
 def test_since_when(fixed, first, since, days):
     fixes = {"ssl": {"source": "openssl", "cves": ["CVE-2026-0001"], "fixed": fixed}}
     seen = {"ssl": first} if first else {}
-    (found,) = exposure.security([pending("ssl"), pending("vim", security=False)], [], fixes, seen, TODAY)
+    (found,) = exposure.security([pending("ssl"), pending("vim", security=None)], [], fixes, seen, TODAY)
     assert (found["source"], found["since"], found["days"], found["closed"]) == ("openssl", since, days, False)
 
 
 def test_what_the_run_installed_is_closed_and_what_nobody_read_is_unknown():
-    changed = [{"name": "ssl:i386", "old": "1", "new": "2.1"}, {"name": "curl", "old": "1", "new": None}]
+    changed = [change("ssl:i386", "1", "2.1"), change("curl", "1", None)]
     found = exposure.security([pending("ssl:i386"), pending("curl")], changed, None, {}, TODAY)
     assert [(item["closed"], item["new"], item["cves"]) for item in found] == [(True, "2.1", None), (False, "2", None)]
     assert found[0]["source"] == "ssl"
 
 
-def test_apt_and_dpkg_name_a_package_in_two_ways():
-    changed = [{"name": "libc6:amd64", "old": "1", "new": "2"}, {"name": "libc6:i386", "old": "1", "new": "2"}]
+def test_a_package_of_another_architecture_is_another_one():
+    changed = [change("libc6", "1", "2"), change("libc6:i386", "1", "2")]
     found = exposure.security([pending("libc6"), pending("libc6:i386"), pending("libc6:arm64")], changed, {}, {}, TODAY)
     assert [item["closed"] for item in found] == [True, True, False]
 
 
+def test_what_is_held_is_left_to_who_holds_it():
+    assert exposure.security([pending("ssl", held_by="held")], [], None, {}, TODAY) == []
+
+
 def report(open_ones, closed=(), assessed=True, host="web"):
     security = [
-        {"package": name, "since": since, "closed": closed_now}
+        {**change(name, "1", "2", security="2"), "since": since, "closed": closed_now}
         for items, closed_now in ((open_ones, False), (closed, True))
         for name, since in items
     ]

@@ -40,6 +40,12 @@ def test_a_run_that_stopped_keeps_the_last_success():
     assert (found["pending_security_packages", "db1"], found["pending_security_packages", "web1"]) == (6, 0)
 
 
+def test_what_is_held_is_not_pending():
+    found = read(metrics.metrics(reports.good(), ENDED, 0.0))
+    assert (found["pending_packages", "git1"], found["pending_security_packages", "git1"]) == (1, 1)
+    assert read(metrics.metrics(reports.second(reports.good()), ENDED, 0.0)) == found
+
+
 def test_what_is_not_known_has_no_sample():
     made = reports.stopped()
     made["hosts"]["dns1"]["security"] = [{**item, "closed": False, "days": None} for item in reports.security(True)]

@@ -1,6 +1,7 @@
 """What a run came to: a result for every host."""
 
 import pytest
+from ansible_collections.homelab.patching.plugins.module_utils.core.change import change
 from ansible_collections.homelab.patching.plugins.module_utils.report import summary, text
 from ansible_collections.homelab.patching.plugins.module_utils.run import record as recording
 
@@ -36,6 +37,17 @@ def test_a_host_that_is_still_claimed_is_said_and_no_success():
     assert told["result"] == "patched"
     assert "still claimed" in told["reason"] and "systemd does not answer" in told["reason"]
     assert told["remedy"].endswith("ansible-playbook homelab.patching.recover -e patching_hosts=b")
+
+
+def test_the_updates_of_a_run_are_told_with_what_is_security_in_them():
+    held = change("vim", "1", "2", security="2", held_by="held")
+    late = change("dash", "1", "2")
+    made = plan({"a": known(pending=[change("curl", "1", "3", security="2"), late, held])})
+    done = [change("curl", "1", "3"), change("libnew", None, "1"), change("old", "1", None)]
+    told = summary.summarize(made, {"a": record("patched", packages=done)})["hosts"]["a"]
+    assert told["installed"] == [change("curl", "1", "3", security="2"), *done[1:]]
+    assert told["pending"] == [late, held]
+    assert [(each["name"], each["closed"], each["new"]) for each in told["security"]] == [("curl", True, "3")]
 
 
 def test_a_pending_reboot_is_well_where_the_policy_says_never():

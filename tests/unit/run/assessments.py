@@ -2,6 +2,7 @@
 
 from datetime import datetime, timezone
 
+from ansible_collections.homelab.patching.plugins.module_utils.core.change import change
 from ansible_collections.homelab.patching.plugins.module_utils.run import assessment as assessing
 from ansible_collections.homelab.patching.plugins.module_utils.run import plan as planning
 from ansible_collections.homelab.patching.plugins.module_utils.run import record as recording
@@ -14,7 +15,7 @@ POLICY = {
     **{"rebuild_image_days": 365, "rebuild_support_days": 90},
 }
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=timezone.utc)
-UPDATE = {"name": "curl", "old": "1", "new": "2", "origins": [], "security": "2"}
+UPDATE = change("curl", "1", "2", security="2")
 MACHINES = iter(range(10_000))
 
 
@@ -24,8 +25,7 @@ def host(**changes):
         "boot_id": "boot-1",
         "machine_id": f"machine-{next(MACHINES)}",
         "kernel": {"running": {"release": "6.1", "version": "1"}, "newest": None},
-        "upgrades": [],
-        "kept_back": [],
+        "pending": [],
         "warnings": [],
         "starting": [],
         "reboot": {"required": False, "reasons": [], "expected": []},
@@ -48,7 +48,7 @@ def plan(assessments, dead=(), mode="patch", accepted=()):
 
 WANTS_REBOOT = {"required": True, "reasons": ["asked for by dbus"], "expected": []}
 MAY_REBOOT = {"required": False, "reasons": [], "expected": ["libc6 will be upgraded"]}
-PLANNED = plan({name: known(upgrades=[UPDATE]) for name in "abc"})
+PLANNED = plan({name: known(pending=[UPDATE]) for name in "abc"})
 
 
 def record(result, **fields):

@@ -33,7 +33,7 @@ def plan(names=MACHINES, told=None, plain=(), peers=(), dead=(), changes=None, a
         for name in {*names, *peers}
     }
     hosts = {name: every[name] for name in names}
-    hosts |= {name: assessment(POLICY, {}, {}, {"host": host(upgrades=[UPDATE])}) for name in plain}
+    hosts |= {name: assessment(POLICY, {}, {}, {"host": host(pending=[UPDATE])}) for name in plain}
     others = {name: every[name] for name in peers}
     return planning.make_plan("run-1", OWNER, hosts, set(dead), NOW, "patch", accepted, others)
 
@@ -64,7 +64,7 @@ def test_a_node_with_nothing_to_do_is_in_no_wave():
 
 
 def test_an_upgrade_without_a_reboot_drains_nothing():
-    calm = {"upgrades": [UPDATE], "reboot": {"required": False, "reasons": [], "expected": []}}
+    calm = {"pending": [UPDATE], "reboot": {"required": False, "reasons": [], "expected": []}}
     made = plan(changes={name: calm for name in MACHINES})
     for entry in made["hosts"].values():
         assert [step["step"] for step in entry["steps"]] == [
@@ -107,7 +107,7 @@ def test_what_the_remedy_says_works():
 
 def test_an_api_that_is_silent_refuses_its_cluster_and_no_plain_host():
     hosts = {name: node(name) for name in MACHINES}
-    hosts["web"] = assessment(POLICY, {}, {}, {"host": host(upgrades=[UPDATE])})
+    hosts["web"] = assessment(POLICY, {}, {}, {"host": host(pending=[UPDATE])})
     made = planning.make_plan("run-1", OWNER, hosts, set(), NOW)
     assert made["waves"] == [["web"]]
     assert "the API answers on none of" in made["hosts"]["four"]["reason"]

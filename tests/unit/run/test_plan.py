@@ -14,23 +14,23 @@ CLAIM = {"run": "other", "owner": OWNER, "expires": 1000}
     ("assessment", "mode", "steps"),
     [
         (known(), "patch", []),
-        (known(upgrades=[UPDATE]), "patch", ["upgrade"]),
-        (known(upgrades=[UPDATE], reboot=MAY_REBOOT), "patch", ["upgrade", "reboot"]),
-        (known(upgrades=[UPDATE], reboot=WANTS_REBOOT), "patch", ["upgrade", "reboot"]),
+        (known(pending=[UPDATE]), "patch", ["upgrade"]),
+        (known(pending=[UPDATE], reboot=MAY_REBOOT), "patch", ["upgrade", "reboot"]),
+        (known(pending=[UPDATE], reboot=WANTS_REBOOT), "patch", ["upgrade", "reboot"]),
         (known(reboot=WANTS_REBOOT), "patch", ["reboot"]),
         (known({"reboot": "never"}, reboot=WANTS_REBOOT), "patch", []),
-        (known({"reboot": "never"}, upgrades=[UPDATE], reboot=MAY_REBOOT), "patch", ["upgrade"]),
-        (known({"reboot": "always"}, upgrades=[UPDATE]), "patch", ["upgrade", "reboot"]),
+        (known({"reboot": "never"}, pending=[UPDATE], reboot=MAY_REBOOT), "patch", ["upgrade"]),
+        (known({"reboot": "always"}, pending=[UPDATE]), "patch", ["upgrade", "reboot"]),
         # "always" means with every upgrade: a second run must not reboot again.
         (known({"reboot": "always"}), "patch", []),
-        (known(upgrades=[UPDATE]), "reboot", []),
+        (known(pending=[UPDATE]), "reboot", []),
         (known({"reboot": "never"}, reboot=WANTS_REBOOT), "reboot", ["reboot"]),
         (known(claim=CLAIM, clock=2000), "patch", ["recover"]),
-        (known(claim=CLAIM, clock=2000, upgrades=[UPDATE]), "patch", ["recover", "upgrade"]),
+        (known(claim=CLAIM, clock=2000, pending=[UPDATE]), "patch", ["recover", "upgrade"]),
         (known(claim={**CLAIM, "run": "dead"}), "patch", ["recover"]),
-        (known(claim={**CLAIM, "run": "dead"}, upgrades=[UPDATE]), "recover", ["recover"]),
+        (known(claim={**CLAIM, "run": "dead"}, pending=[UPDATE]), "recover", ["recover"]),
         (known(claim={**CLAIM, "run": "dead"}, reboot=WANTS_REBOOT), "recover", ["recover", "reboot"]),
-        (known(upgrades=[UPDATE], reboot=WANTS_REBOOT), "recover", []),
+        (known(pending=[UPDATE], reboot=WANTS_REBOOT), "recover", []),
     ],
 )
 def test_steps(assessment, mode, steps):
@@ -45,7 +45,7 @@ def test_steps(assessment, mode, steps):
 
 def test_the_steps_are_in_their_order_with_the_users_tasks_around_them():
     policy = {"before": "/b.yml", "after": "/a.yml"}
-    entry = plan({"a": known(policy, upgrades=[UPDATE], reboot=MAY_REBOOT)})["hosts"]["a"]
+    entry = plan({"a": known(policy, pending=[UPDATE], reboot=MAY_REBOOT)})["hosts"]["a"]
     assert [step["step"] for step in entry["steps"]] == [
         *("claim", "patching_before", "upgrade", "assess", "lock", "reboot", "prove", "patching_after")
     ]
@@ -80,12 +80,12 @@ def test_hosts_that_are_in_no_wave(assessment, result, reason):
 
 
 def test_a_refusal_does_not_block_the_others():
-    made = plan({"a": known(unfit=[{"message": "x", "remedy": "y"}]), "b": known(upgrades=[UPDATE])})
+    made = plan({"a": known(unfit=[{"message": "x", "remedy": "y"}]), "b": known(pending=[UPDATE])})
     assert made["waves"] == [["b"]]
 
 
 def test_refusing_after_the_download_closes_the_gap():
-    made = plan({name: known(upgrades=[UPDATE]) for name in "abc"})
+    made = plan({name: known(pending=[UPDATE]) for name in "abc"})
     made = planning.refuse(made, {"b": {"reason": "no packages", "remedy": ""}})
     assert made["waves"] == [["a"], ["c"]]
     assert made["hosts"]["b"]["result"] == "refused"
@@ -96,7 +96,7 @@ BROKEN = {"kept_baseline": {"run": "old", "baseline": {"failed_units": [], "list
 
 
 def test_what_an_earlier_run_broke_stays_red():
-    entry = plan({"a": known(upgrades=[UPDATE], **BROKEN)})["hosts"]["a"]
+    entry = plan({"a": known(pending=[UPDATE], **BROKEN)})["hosts"]["a"]
     assert entry["result"] == "refused"
     assert entry["reason"] == "nothing listens on TCP port 80 any more (run old left it so)"
 
@@ -111,14 +111,14 @@ def test_until_it_is_accepted():
 
 def test_or_healthy_again():
     healthy = {"failed_units": [], "listeners": [22, 80, 443]}
-    entry = plan({"a": known(upgrades=[UPDATE], baseline=healthy, **BROKEN)})["hosts"]["a"]
+    entry = plan({"a": known(pending=[UPDATE], baseline=healthy, **BROKEN)})["hosts"]["a"]
     assert entry["result"] is None
     assert entry["before"]["baseline"]["listeners"] == [22, 80]
 
 
 def test_two_hosts_with_one_machine_id_are_refused():
-    twin = {"machine_id": "same", "upgrades": [UPDATE]}
-    made = plan({"a": known(**twin), "b": known(**twin), "c": known(upgrades=[UPDATE])})
+    twin = {"machine_id": "same", "pending": [UPDATE]}
+    made = plan({"a": known(**twin), "b": known(**twin), "c": known(pending=[UPDATE])})
     assert made["waves"] == [["c"]]
     assert made["hosts"]["a"]["reason"] == "it has the machine-id of b"
 

@@ -26,7 +26,7 @@ from .assessments import NOW, UPDATE, known, plan
 )
 def test_wrong_policies_are_refused(policy, message):
     with pytest.raises(PatchingError) as error:
-        plan({"a": known(policy, upgrades=[UPDATE])})
+        plan({"a": known(policy, pending=[UPDATE])})
     assert str(error.value) == message
 
 

@@ -1,11 +1,13 @@
 """One host's transaction: whose turn a step is, what the outcome is, and whether the host is proved."""
 
 import pytest
+from ansible_collections.homelab.patching.plugins.module_utils.core.change import change
 from ansible_collections.homelab.patching.plugins.module_utils.run import transaction
 from ansible_collections.homelab.patching.plugins.module_utils.run.steps import STEPS
 
 from .assessments import UPDATE, WANTS_REBOOT, host, known, plan
 
+HELD = change("vim", "1", "2", held_by="held")
 KEYS = [row.key for row in STEPS]
 CALM = {"required": False, "reasons": [], "expected": []}
 NODE = [{"step": key, "why": ""} for key in ("claim", "gate", "upgrade", "assess", "settle", "prove")]
@@ -14,7 +16,7 @@ SILENT = {"result": {"msg": "Timed out", "timedout": {"period": 300}}, "task": "
 
 def entry(policy=None, **changes):
     """A plain host in a plan."""
-    return plan({"a": known(policy, **{"upgrades": [UPDATE], **changes})})["hosts"]["a"]
+    return plan({"a": known(policy, **{"pending": [UPDATE], **changes})})["hosts"]["a"]
 
 
 def answers(**changes):
@@ -212,7 +214,7 @@ def test_no_host_ends_well_that_is_not_proved_whatever_became_of_its_tasks():
             ["nginx.service has failed since the baseline"],
         ),
         # Waiting for it would not help.
-        ({"host": host(upgrades=[UPDATE])}, True, ["curl should have been upgraded and is still pending"]),
+        ({"host": host(pending=[UPDATE, HELD])}, True, ["curl should have been upgraded and is still pending"]),
     ],
 )
 def test_a_host_is_proved_when_it_is_as_healthy_as_before_and_nothing_is_left(answer, is_proved, sentences):

@@ -27,7 +27,7 @@ from .assessments import MAY_REBOOT, NOW, PLANNED, UPDATE, known, plan
     ],
 )
 def test_waves(policies, waves):
-    made = plan({name: known(policy, upgrades=[UPDATE]) for name, policy in policies.items()})
+    made = plan({name: known(policy, pending=[UPDATE]) for name, policy in policies.items()})
     assert made["waves"] == waves
     assert made["sizes"] == [len(wave) + 1 for wave in waves]
 
@@ -76,7 +76,7 @@ def test_failures_of_earlier_waves_count():
 
 
 def test_no_wave_opens_after_the_deadline():
-    made = plan({"a": known({"until": "04:30"}, upgrades=[UPDATE])})
+    made = plan({"a": known({"until": "04:30"}, pending=[UPDATE])})
     assert made["deadline"] == NOW.timestamp() + 90 * 60
     assert rolling.next_go(made, 0, {}, made["deadline"] - 1)["go"] == 1
     late = rolling.next_go(made, 0, {}, made["deadline"])
@@ -86,19 +86,19 @@ def test_no_wave_opens_after_the_deadline():
 def test_a_node_of_proxmox_misses_no_more_than_the_policy_allows():
     policy = {"wave_size": 3, "per_node": 1}
     hosts = {
-        name: {**known(policy, upgrades=[UPDATE]), "node": node}
+        name: {**known(policy, pending=[UPDATE]), "node": node}
         for name, node in (("a", "pve1"), ("b", "pve1"), ("c", "pve2"), ("d", None), ("e", None))
     }
     assert plan(hosts)["waves"] == [["a", "c", "d"], ["b", "e"]]
 
 
 def test_totals_and_how_long_a_claim_lasts():
-    made = plan({"a": known(upgrades=[UPDATE], reboot=MAY_REBOOT), "b": known(upgrades=[UPDATE]), "c": known()})
+    made = plan({"a": known(pending=[UPDATE], reboot=MAY_REBOOT), "b": known(pending=[UPDATE]), "c": known()})
     assert made["totals"] == {
         **{"hosts": 2, "waves": 2, "updates": 2, "security": 2, "reboots": 1},
         "seconds": (2 + 30 + 3 + 2 + 90 + 15 + 2) + (2 + 30 + 3 + 15 + 15 + 2),
     }
     assert made["claim_seconds"] == 4 * 3600
     assert "2 updates (2 security), up to 1 reboots, in about 4 min at most" in text.plan_lines(made)
-    many = plan({f"h{number}": known(upgrades=[UPDATE] * 50, reboot=MAY_REBOOT) for number in range(60)})
+    many = plan({f"h{number}": known(pending=[UPDATE] * 50, reboot=MAY_REBOOT) for number in range(60)})
     assert many["claim_seconds"] == 2 * many["totals"]["seconds"] == 2 * 60 * (2 + 30 + 3 + 2 + 90 + 15 + 100)
