@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import time
+from typing import cast
 
 from ansible.plugins.action import ActionBase
 
 from ..module_utils.run import transaction
+from ..module_utils.run.shapes import Record
 
 _NO_RECORD = {"changed", "failed"}
 
@@ -33,7 +35,7 @@ class ActionModule(ActionBase):
                 "failure": {"type": "dict"},
             }
         )
-        record = {key: value for key, value in args["record"].items() if key not in _NO_RECORD}
+        record = cast(Record, {key: value for key, value in args["record"].items() if key not in _NO_RECORD})
         if args["failure"]:
-            return transaction.fail(record, args["answers"], args["failure"], time.time())
-        return transaction.advance(args["step"], args["entry"], record, args["answers"], time.time())
+            return dict(transaction.fail(record, args["answers"], args["failure"], time.time()))
+        return dict(transaction.advance(args["step"], args["entry"], record, args["answers"], time.time()))

@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils.core import problem
+from ..module_utils.core.shapes import Cluster, Health
 from ..module_utils.k3s import gate, progress, recovery
 from ..module_utils.k3s.settle import others_cordons, settled, volumes_settled
 from ..module_utils.run import identity
 
 
 def k3s_gate(
-    cluster: Mapping,
+    cluster: Cluster,
     node: str,
-    health: Mapping | None,
+    health: Health | None,
     asked: Sequence,
     runs: Sequence = (),
     kured: str = "refuse",
@@ -50,7 +51,7 @@ def k3s_forget(names: str | Sequence, infos: Mapping, clusters: Mapping) -> dict
     """Who is to be asked to forget nodes, and as which run; see k3s_forget.yml."""
     wanted = names.replace(",", " ").split() if isinstance(names, str) else list(names)
     told = {host: ((infos[host] or {}).get("host") or {}) for host in infos}
-    hosts = {
+    hosts: dict[str, recovery.Told] = {
         host: {"k3s": told[host].get("k3s"), "cluster": (clusters.get(host) or {}).get("cluster")} for host in infos
     }
     found = recovery.forgettable(wanted, hosts)

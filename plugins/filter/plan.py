@@ -30,6 +30,7 @@ from ..module_utils.run import advice, identity, transaction, waves
 from ..module_utils.run import plan as planning
 from ..module_utils.run.assessment import assessment
 from ..module_utils.run.guard import refusal
+from ..module_utils.run.shapes import Plan
 
 
 def collect(hosts: Iterable[str], hostvars: Mapping, name: str) -> dict:
@@ -130,14 +131,14 @@ def plan(
     return {**made, "lines": plan_lines(made)}
 
 
-def refuse(made: Mapping, refusals: Mapping) -> dict:
+def refuse(made: Plan, refusals: Mapping) -> dict:
     """The plan without hosts that turned out not to be patchable; see refuse.yml."""
     changed = planning.refuse(made, refusals)
     return {**changed, "lines": plan_lines(changed)}
 
 
 def summary(
-    made: Mapping,
+    made: Plan,
     records: Mapping,
     stopped: str = "",
     unreleased: Mapping | None = None,

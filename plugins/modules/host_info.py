@@ -146,11 +146,13 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 
 from ..module_utils.core.change import Change, due, full_name
 from ..module_utils.core.problem import PatchingError
+from ..module_utils.core.shapes import Kernels
 from ..module_utils.host import claim_file, disk, dpkg, health, kernels, losses, system
 from ..module_utils.host.apt import Size, space_needed
 from ..module_utils.host.pending import NOTHING, check, pending
 from ..module_utils.host.reboot import (
     REBOOT_SERVICES,
+    Needrestart,
     kernel_outdated,
     newest_kernel,
     parse_needrestart,
@@ -210,13 +212,13 @@ def _unfit(clock: float | None) -> list:
     return problems
 
 
-def _needrestart() -> dict | None:
+def _needrestart() -> Needrestart | None:
     if not shutil.which("needrestart"):
         return None
     return parse_needrestart(system.run(["needrestart", "-b"], timeout=120).stdout)
 
 
-def _reboot_required() -> tuple[dict, list]:
+def _reboot_required() -> tuple[Kernels, list[str]]:
     """The kernels, and why a reboot is required now."""
     running = kernels.running_kernel()
     newest = newest_kernel(running["release"], kernels.installed_kernels(), apt_pkg.version_compare)

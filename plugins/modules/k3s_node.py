@@ -177,6 +177,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.core.problem import PatchingError, problem
+from ..module_utils.core.shapes import DaemonPod, Node
 from ..module_utils.host import claim_file, system
 from ..module_utils.k3s import drain, kubectl, local, pods
 from ..module_utils.k3s.node import BOOT_ID, PHASE, RUN, node_gate, node_state
@@ -234,7 +235,7 @@ def _marks(run: str, phase: str, boot_id: str) -> dict:
     return {RUN: run, PHASE: phase, BOOT_ID: boot_id}
 
 
-def _stop_if_uncordoned(api: kubectl.Api, params: dict, state: dict, check_mode: bool) -> None:
+def _stop_if_uncordoned(api: kubectl.Api, params: dict, state: Node, check_mode: bool) -> None:
     """Somebody who uncordons the node while a run works on it wants the run to leave it."""
     mark = state["mark"]
     if not mark or mark["run"] != params["run"] or state["unschedulable"]:
@@ -319,7 +320,7 @@ def rebooting(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     state = states[name]
     if params["cordon"]:
         _stop_if_uncordoned(api, params, state, check_mode)
-        if not marked or state["mark"]["run"] != params["run"]:
+        if not marked or not state["mark"] or state["mark"]["run"] != params["run"]:
             raise Stop("refused", f"node {name} was not drained by run {params['run']}.", "Drain it first.")
     marks = _marks(params["run"], "reboot", state["boot_id"])
     changed = state["mark"] != {"run": params["run"], "phase": "reboot", "boot_id": state["boot_id"]}
@@ -352,10 +353,10 @@ def schedulable(api: kubectl.Api, params: dict, check_mode: bool) -> dict:
     return {"changed": given, "node": name, "problems": problems, "unschedulable": states[name]["unschedulable"]}
 
 
-def _not_yet(params: dict, state: dict, daemons: dict) -> list:
+def _not_yet(params: dict, state: Node, daemons: dict[str, DaemonPod]) -> list:
     """Why the node must not be given back yet."""
-    mark = state["mark"] or {}
-    old_boot = mark.get("boot_id") or "" if mark.get("phase") == "reboot" and not params["recover"] else ""
+    mark = state["mark"]
+    old_boot = mark["boot_id"] or "" if mark and mark["phase"] == "reboot" and not params["recover"] else ""
     if params["boot_id"]:
         return node_gate(state, params["boot_id"], old_boot, params["containers"], daemons)
     if old_boot and state["boot_id"] == old_boot:
@@ -364,7 +365,7 @@ def _not_yet(params: dict, state: dict, daemons: dict) -> list:
     return []
 
 
-def _api_problems(api: kubectl.Api, state: dict) -> list:
+def _api_problems(api: kubectl.Api, state: Node) -> list:
     if any(api.ready_at(state["addresses"]).values()):
         return []
     remedy = "on the node: k3s kubectl get --raw '/readyz?verbose'; journalctl -u k3s"

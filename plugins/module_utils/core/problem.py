@@ -1,14 +1,19 @@
 # Copyright: The homelab.patching maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What went wrong, and what to do about it: raised, or as data in a verdict. Pure.
-
-A problem is a dict of ``message`` and ``remedy``.
-"""
+"""What went wrong, and what to do about it: raised, or as data in a verdict. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import TypedDict
+
+
+class Problem(TypedDict):
+    """As data."""
+
+    message: str
+    remedy: str
 
 
 class PatchingError(Exception):
@@ -27,11 +32,11 @@ class PatchingError(Exception):
         return f"{self.message} {self.remedy}".strip()
 
 
-def problem(message: str, remedy: str) -> dict:
+def problem(message: str, remedy: str) -> Problem:
     """A problem, as every verdict here lists them."""
     return {"message": message, "remedy": remedy}
 
 
-def told(problems: Iterable[Mapping]) -> str:
+def told(problems: Iterable[Problem]) -> str:
     """Problems as one text for a person."""
     return " ".join(f"{each['message']}. {each['remedy']}.".replace("..", ".") for each in problems)

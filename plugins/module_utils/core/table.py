@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 
 
-def table(header: list, rows: list, width: int = 100) -> list:
+def table(header: list[str], rows: list[list[str]], width: int = 100) -> list[str]:
     """Align `rows` under `header`; the last column takes the room that is left and wraps.
 
     :param header: titles of the columns.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypedDict
 
 # The file that the role writes; it sorts behind the package's own 50unattended-upgrades.
 OWN_FILE = "/etc/apt/apt.conf.d/52unattended-upgrades-homelab"
@@ -15,7 +16,35 @@ _DIRECTIVES = ("#clear", "#include", "#x-apt-configure-index")
 _DUMPED = re.compile(r'^(?P<key>\S.*?) "(?P<value>.*)";$')
 
 
-def conf_files(names: Iterable[str]) -> list:
+class Setting(TypedDict):
+    """What one line says."""
+
+    op: str
+    """``set``, ``append`` or ``clear``."""
+    key: str
+    value: str
+    file: str
+    line: int
+
+
+class Lost(Setting):
+    """An element that somebody gave a list and that is not in it in the end."""
+
+    why: str
+    by: Setting
+
+
+class Overridden(TypedDict):
+    """What a file says and a later one changes, with the places of both."""
+
+    option: str
+    wanted: str
+    at: str
+    effective: str
+    by: str
+
+
+def conf_files(names: Iterable[str]) -> list[str]:
     """The files of an apt.conf.d that apt reads, in its order: no extension or .conf, and plain characters only."""
     return sorted(name for name in names if re.fullmatch(r"[A-Za-z0-9_-]+|[A-Za-z0-9_-][A-Za-z0-9_.-]*\.conf", name))
 
@@ -48,9 +77,9 @@ def _without_comments(text: str) -> str:
     return "".join(out)
 
 
-def _statements(text: str) -> Iterator[tuple]:
+def _statements(text: str) -> Iterator[tuple[int, list[str], str]]:
     """Line, words and terminator (``{``, ``}`` or ``;``) of each statement; no words where a block just ends."""
-    words: list = []
+    words: list[str] = []
     line = began = 1
     for token in re.findall(r'"[^"\n]*"?|[{};]|\n|[^\s{};"]+|[^\S\n]+', _without_comments(text)):
         if token == "\n":
@@ -64,31 +93,34 @@ def _statements(text: str) -> Iterator[tuple]:
             words.append(token)
 
 
-def parse_conf(text: str, file: str) -> list:
+def parse_conf(text: str, file: str) -> list[Setting]:
     """Read one file as apt does.
 
     :param text: its content.
     :param file: its path.
-    :returns: the settings in order, dicts of ``op`` (``set``, ``append`` or ``clear``), ``key``, ``value``, ``file``,
-        ``line``. A list's element that lacks its `;` becomes a ``set`` of an option that is called like it, as for apt.
+    :returns: the settings in order. A list's element that lacks its `;` becomes a ``set`` of an option that is called
+        like it, as for apt.
     """
-    settings: list = []
-    parents: list = []
+    settings: list[Setting] = []
+    parents: list[str] = []
 
     for line, words, end in _statements(text):
-        at = {"file": file, "line": line}
+
+        def note(op: str, key: str, value: str, line: int = line) -> None:
+            settings.append({"op": op, "key": key, "value": value, "file": file, "line": line})
+
         key = "::".join([*parents, *words[:1]])
         if end == "{":
             parents += words[:1]
         elif words and words[0].startswith("#"):
             if words[0].lower() == "#clear" and len(words) > 1:
-                settings.append({"op": "clear", "key": words[1], "value": "", **at})
+                note("clear", words[1], "")
         elif len(words) == 1 and parents:
-            settings.append({"op": "append", "key": "::".join(parents), "value": words[0], **at})
+            note("append", "::".join(parents), words[0])
         elif len(words) > 1 and key.endswith("::"):
-            settings.append({"op": "append", "key": key[:-2], "value": words[1], **at})
+            note("append", key[:-2], words[1])
         elif len(words) > 1:
-            settings.append({"op": "set", "key": key, "value": words[1], **at})
+            note("set", key, words[1])
         if end == "}" and parents:
             parents.pop()
     return settings
@@ -99,7 +131,7 @@ def _below(key: str, root: str) -> bool:
     return key == root or key.startswith(f"{root}::")
 
 
-def setting_of(settings: Iterable[Mapping], key: str) -> Mapping | None:
+def setting_of(settings: Iterable[Setting], key: str) -> Setting | None:
     """The setting of an option that won, or None where no file sets it."""
     found = None
     for setting in settings:
@@ -110,9 +142,9 @@ def setting_of(settings: Iterable[Mapping], key: str) -> Mapping | None:
     return found
 
 
-def elements_of(settings: Iterable[Mapping], key: str) -> list:
+def elements_of(settings: Iterable[Setting], key: str) -> list[Setting]:
     """The settings that are the elements of a list in the end, in order."""
-    alive: list = []
+    alive: list[Setting] = []
     for setting in settings:
         if setting["op"] == "clear" and _below(key, setting["key"]):
             alive = []
@@ -121,12 +153,12 @@ def elements_of(settings: Iterable[Mapping], key: str) -> list:
     return alive
 
 
-def parse_dump(text: str) -> dict:
+def parse_dump(text: str) -> dict[str, str | list[str]]:
     """Read `apt-config dump`.
 
     :returns: option -> its value, or its elements if it has any, in the spelling of the dump.
     """
-    options: dict = {}
+    options: dict[str, str | list[str]] = {}
     for line in text.splitlines():
         match = _DUMPED.match(line)
         if not match:
@@ -142,7 +174,7 @@ def parse_dump(text: str) -> dict:
     return options
 
 
-def option(options: Mapping, key: str, default: str = "") -> str:
+def option(options: Mapping[str, str | list[str]], key: str, default: str = "") -> str:
     """The value of an option; apt's names have no case."""
     value = next((value for name, value in options.items() if name.lower() == key.lower()), "")
     return default if isinstance(value, list) or not value else value
@@ -155,17 +187,17 @@ def is_true(value: str, default: bool) -> bool:
     return default if value.lower() not in ("0", "no", "false", "without", "off", "disable") else False
 
 
-def place(setting: Mapping) -> str:
+def place(setting: Setting) -> str:
     """``file:line``."""
     return f"{setting['file']}:{setting['line']}"
 
 
-def lost_elements(settings: Sequence[Mapping], key: str) -> list:
-    """Elements that somebody gave a list and that are not in it in the end, each with a ``why``.
+def lost_elements(settings: Sequence[Setting], key: str) -> list[Lost]:
+    """Elements that somebody gave a list and that are not in it in the end.
 
     An element that has become an option of its own for want of a `;` is one of them.
     """
-    lost = []
+    lost: list[Lost] = []
     for number, setting in enumerate(settings):
         if setting["op"] == "append" and setting["key"].lower() == key.lower():
             clear = next((s for s in settings[number:] if s["op"] == "clear" and _below(key, s["key"])), None)
@@ -179,14 +211,14 @@ def lost_elements(settings: Sequence[Mapping], key: str) -> list:
     return lost
 
 
-def overridden(settings: Sequence[Mapping], own_file: str = OWN_FILE) -> list:
-    """What `own_file` says and a later file changes: option, wanted, effective, and the places of both."""
+def overridden(settings: Sequence[Setting], own_file: str = OWN_FILE) -> list[Overridden]:
+    """What `own_file` says and a later file changes."""
     own = [setting for setting in settings if setting["file"] == own_file]
     if not own:
         return []
-    result = []
+    result: list[Overridden] = []
 
-    def note(name: str, wanted: Mapping, effective: str, by: Mapping) -> None:
+    def note(name: str, wanted: Setting, effective: str, by: Setting) -> None:
         result.append(
             {"option": name, "wanted": wanted["value"], "at": place(wanted), "effective": effective, "by": place(by)}
         )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ..core.problem import PatchingError
+from ..core.problem import PatchingError, Problem
 
 _HEADER = """\
 // Written by homelab.patching.unattended_upgrades; changes made here are lost. A file that sorts behind it may differ,
@@ -21,13 +22,13 @@ _LISTS = ("Package-Blacklist", "Package-Whitelist", "Allowed-Origins", "Origins-
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
-def package_problems(names: Sequence) -> list:
+def package_problems(names: Sequence[object]) -> list[str]:
     """What of these is no name of a package, in sentences."""
     then = "Name packages, such as docker-ce; expressions belong in unattended_upgrades_package_blacklist."
     return [f"{name!r} is no name of a package. {then}" for name in names if not _PACKAGE.fullmatch(str(name))]
 
 
-def package_patterns(names: Sequence[str]) -> list:
+def package_patterns(names: Sequence[str]) -> list[str]:
     """The expressions of unattended-upgrades that match these packages, of any architecture, and no others.
 
     :param names: of packages; see `package_problems`.
@@ -48,7 +49,7 @@ def _full(name: str) -> str:
     return name if "::" in name else f"{_TREE}{name}"
 
 
-def problems(options: Mapping) -> list:
+def problems(options: Mapping[str, Any]) -> list[str]:
     """What of these options apt could not read, in sentences.
 
     :param options: see `render`.
@@ -72,7 +73,7 @@ def problems(options: Mapping) -> list:
     return found
 
 
-def render(options: Mapping) -> str:
+def render(options: Mapping[str, Any]) -> str:
     """A file of apt's that says these options.
 
     :param options: name -> text, number, truth value or list. A name without ``::`` is one of Unattended-Upgrade's; an
@@ -93,18 +94,18 @@ def render(options: Mapping) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sentence(problem: Mapping) -> str:
+def _sentence(problem: Problem) -> str:
     return f"{problem['message']} ({problem['remedy']})"
 
 
-def failure(policy: Mapping) -> str:
+def failure(policy: Mapping[str, Any]) -> str:
     """Why a host's security updates do not come, in one line."""
     return "Security updates do not come by themselves: " + "; ".join(
         _sentence(each) for each in [*policy["uncovered"], *policy["stalled"]]
     )
 
 
-def lines(policy: Mapping, host: str, before: bool = False) -> list:
+def lines(policy: Mapping[str, Any], host: str, before: bool = False) -> list[str]:
     """What a host's daily updates come to, a few lines.
 
     :param policy: from unattended_upgrades_info.
@@ -130,10 +131,10 @@ def lines(policy: Mapping, host: str, before: bool = False) -> list:
     return told + _left_alone(policy["would_hold"])
 
 
-def _left_alone(held: Sequence) -> list:
+def _left_alone(held: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each package that stays, security first; those of one archive that is not allowed in one line."""
-    told: list = []
-    origins: dict = {}
+    told: list[str] = []
+    origins: dict[str, list[str]] = {}
     for each in sorted(held, key=lambda package: not package["security"]):
         if each["reason"] == "origin" and not each["security"]:
             origins.setdefault(each["why"], []).append(each["name"])

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
-from .conf import ORIGIN_LISTS, OWN_FILE, lost_elements, option, place, setting_of
+from ..core.problem import Problem
+from .conf import ORIGIN_LISTS, OWN_FILE, Setting, lost_elements, option, place, setting_of
 
 _LOG_LINE = re.compile(r"^(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>[A-Z]+) (?P<text>.*)$")
 # What unattended-upgrades logs last when it has come to its end; and when it has not.
@@ -16,14 +18,44 @@ _ENDS = ("All upgrades installed", "No packages found that can be upgraded unatt
 _INTERRUPTED = ("SIGTERM received", "SIGNAL received", "Upgrade was interrupted")
 
 
-def last_run(log: str) -> dict | None:
+class DailyProblem(Problem):
+    cause: str
+    """One word for the kind of it."""
+
+
+class LastRun(TypedDict):
+    """A run of unattended-upgrades."""
+
+    began: str
+    ended: str
+    """Its last line."""
+    result: str
+    """``ok``, ``conffile``: all but packages at which dpkg would ask, ``interrupted`` or ``failed``."""
+    said: str
+    """The cause that it gave."""
+
+
+class Unit(TypedDict):
+    """As systemctl shows it."""
+
+    load: str
+    active: str
+    enabled: str
+
+
+class Archive(TypedDict):
+    """A security archive of the host's own distribution."""
+
+    name: str
+    allowed: bool
+
+
+def last_run(log: str) -> LastRun | None:
     """The last run that unattended-upgrades' log knows of, or None.
 
     :param log: text of unattended-upgrades.log.
-    :returns: ``began``, ``ended`` (its last line), ``result`` (``ok``, ``conffile``: all but packages at which dpkg
-        would ask, ``interrupted`` or ``failed``), ``said`` (the cause that it gave).
     """
-    runs: list = []
+    runs: list[LastRun] = []
     for line in log.splitlines():
         match = _LOG_LINE.match(line)
         if not match:
@@ -41,19 +73,21 @@ def last_run(log: str) -> dict | None:
         if text.startswith(_ENDS) and run["result"] != "conffile":
             run["result"] = "ok"
         elif text.startswith(_INTERRUPTED):
-            run.update(result="interrupted", said=text)
+            run |= {"result": "interrupted", "said": text}
         elif "has conffile prompt" in text:
-            run.update(result="conffile", said=text)
+            run |= {"result": "conffile", "said": text}
         elif match["level"] in ("ERROR", "CRITICAL"):
-            run.update(result="failed", said=text)
+            run |= {"result": "failed", "said": text}
     return next((run for run in reversed(runs) if run["result"] != "dry run"), None)
 
 
-def _problem(cause: str, message: str, remedy: str) -> dict:
+def _problem(cause: str, message: str, remedy: str) -> DailyProblem:
     return {"cause": cause, "message": message, "remedy": remedy}
 
 
-def disabled(options: Mapping, settings: Sequence[Mapping], own_file: str = OWN_FILE) -> list:
+def disabled(
+    options: Mapping[str, str | list[str]], settings: Sequence[Setting], own_file: str = OWN_FILE
+) -> list[DailyProblem]:
     """Which periodic options keep the daily run from doing anything, and where they are set."""
     problems = []
     for name, default in (
@@ -77,11 +111,8 @@ def disabled(options: Mapping, settings: Sequence[Mapping], own_file: str = OWN_
     return problems
 
 
-def unit_problems(units: Mapping) -> list:
-    """Timers and services that will not start by themselves.
-
-    :param units: name -> ``load``, ``active``, ``enabled`` as systemctl shows them.
-    """
+def unit_problems(units: Mapping[str, Unit]) -> list[DailyProblem]:
+    """Timers and services that will not start by themselves."""
     problems = []
     for name, unit in sorted(units.items()):
         if unit["load"] == "masked":
@@ -105,10 +136,11 @@ def unit_problems(units: Mapping) -> list:
     return problems
 
 
-def uncovered(archives: Sequence[Mapping], settings: Sequence[Mapping], origins: Sequence[str], distro: str) -> list:
+def uncovered(
+    archives: Sequence[Archive], settings: Sequence[Setting], origins: Sequence[str], distro: str
+) -> list[DailyProblem]:
     """Why the host would not take its own security updates; empty where it would.
 
-    :param archives: the host's own security archives, each with ``name`` and ``allowed``.
     :param origins: the origins in force.
     :param distro: for the message.
     """
@@ -140,7 +172,7 @@ def uncovered(archives: Sequence[Mapping], settings: Sequence[Mapping], origins:
     ]
 
 
-def stale(age: float | None, since: float, powered: float, limit: float, run: Mapping | None) -> list:
+def stale(age: float | None, since: float, powered: float, limit: float, run: LastRun | None) -> list[DailyProblem]:
     """No daily run has come to a good end for too long.
 
     :param age: seconds since the last good end, None where there was none.

@@ -13,11 +13,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import parsedate_to_datetime
+from typing import TypedDict
 
 # deb-changelog(5): `source (version) distributions; metadata`, and at its end ` -- maintainer <address>  date`.
 _HEAD = re.compile(r"(?P<source>[a-z0-9][a-z0-9+.-]*) \((?P<version>[^()\s]+)\)\s*(?P<suite>[^;\s]*)[^;]*;")
 _TRAILER = re.compile(r" -- .*<[^>]*>\s+(?P<date>\S.*)")
 _CVE = re.compile(r"\bCVE-(\d{4})-(\d{4,})\b", re.IGNORECASE)
+
+
+class Fixes(TypedDict):
+    """What an update fixes."""
+
+    cves: list[str] | None
+    """Sorted. None: unknown, because nothing could be read, or not all of it and what was read names none."""
+    fixed: str | None
+    """The day of the oldest entry that names one, else of the oldest entry; None: unknown."""
 
 
 @dataclass
@@ -26,7 +36,7 @@ class Entry:
 
     version: str
     release: str
-    cves: set = field(default_factory=set)
+    cves: set[str] = field(default_factory=set)
     day: str = ""
 
 
@@ -60,14 +70,12 @@ def _day(text: str) -> str:
         return ""
 
 
-def fixes(text: str, source: str, old: str, new: str, compare: Callable[[str, str], int]) -> dict:
+def fixes(text: str, source: str, old: str, new: str, compare: Callable[[str, str], int]) -> Fixes:
     """What is between two versions of a source package.
 
     :param text: the changelog that comes with the new one.
     :param old: the installed version, and ``new`` the one that is pending; both of the source package.
     :param compare: dpkg's comparison of versions: below 0, 0, or above.
-    :returns: ``cves`` (sorted; None: unknown, because nothing could be read, or not all of it and what was read names
-        none) and ``fixed`` (the day of the oldest entry that names one, else of the oldest entry; None: unknown).
     """
     between: list[Entry] = []
     complete, home, day = False, "", ""

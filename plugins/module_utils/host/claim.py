@@ -3,22 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whose is a host? What a claim says and who may take it over. Pure.
 
-A claim is a mapping: ``run`` (the run's id), ``owner`` (see `identity.identity`), ``expires`` (seconds since the epoch
-by the host's own clock).
+Its end, ``expires``, is in seconds since the epoch by the host's own clock.
 """
 
 from __future__ import annotations
 
 from ..core.problem import PatchingError
+from ..core.shapes import Claim
 
 
-def describe(claim: dict) -> str:
+def describe(claim: Claim) -> str:
     """A claim in words: the run, and who works it from where."""
     owner = claim.get("owner") or {}
     return f"run {claim.get('run')} of {owner.get('who', 'somebody')} (pid {owner.get('pid', '?')})"
 
 
-def expired(claim: dict, now: float) -> bool:
+def expired(claim: Claim, now: float) -> bool:
     """Does the claim mean nothing any more?
 
     :param now: the clock of the host that holds the claim, in seconds since the epoch.
@@ -26,7 +26,7 @@ def expired(claim: dict, now: float) -> bool:
     return now >= float(claim.get("expires", 0))
 
 
-def taken_over(current: dict | None, run: str, takeover: list, now: float) -> dict | None:
+def taken_over(current: Claim | None, run: str, takeover: list[str], now: float) -> Claim | None:
     """The claim that `run` takes over when it claims the host; None where the host is free or already its own.
 
     :param current: the claim found on the host.

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import cast
 
 from ..core.problem import PatchingError
+from ..core.shapes import Baseline, Claim, Owner
 from . import system
 from .claim import describe, expired, taken_over
 
@@ -32,9 +34,9 @@ def _drop_in(service: str) -> Path:
     return Path(f"/etc/systemd/system/{service}.d/50-homelab-patching.conf")
 
 
-def read() -> dict | None:
+def read() -> Claim | None:
     """The claim on this host, or None."""
-    return system.read_json(CLAIM)
+    return cast("Claim | None", system.read_json(CLAIM))
 
 
 def require(run: str) -> None:
@@ -59,16 +61,16 @@ def renew(run: str, seconds: int, gate: float | None = None) -> None:
     """
     with system.locked():
         require(run)
-        gated = {} if gate is None else {"gate": gate}
-        _write({**(read() or {}), "expires": int(time.time()) + seconds, **gated})
+        gated = Claim() if gate is None else Claim(gate=gate)
+        _write({**(read() or Claim()), "expires": int(time.time()) + seconds, **gated})
 
 
-def _write(claim: dict) -> None:
+def _write(claim: Claim) -> None:
     system.write(CLAIM, json.dumps(claim))
     system.write(_HOLD, f"{claim['expires']}\n")
 
 
-def claim(run: str, owner: dict, seconds: int, takeover: list, baseline: dict) -> dict | None:
+def claim(run: str, owner: Owner, seconds: int, takeover: list[str], baseline: Baseline) -> Claim | None:
     """Take the host for `run`.
 
     :param owner: see `identity.identity`.
@@ -82,10 +84,14 @@ def claim(run: str, owner: dict, seconds: int, takeover: list, baseline: dict) -
         now = time.time()
         current = read()
         previous = taken_over(current, run, takeover, now)
-        mine = current if current and current.get("run") == run else {}
-        claimed = {**mine, "run": run, "owner": owner, "expires": int(now) + seconds, "baseline": baseline}
+        mine = current if current and current.get("run") == run else Claim()
+        claimed: Claim = {**mine, "run": run, "owner": owner, "expires": int(now) + seconds, "baseline": baseline}
         if previous:
-            claimed["taken_over"] = {name: previous.get(name) for name in ("run", "owner", "baseline")}
+            claimed["taken_over"] = {
+                "run": previous.get("run", ""),
+                "owner": previous.get("owner", {}),
+                "baseline": previous.get("baseline", {}),
+            }
         _write(claimed)
         missing = [service for service in _SERVICES if not _drop_in(service).exists()]
         for service in missing:

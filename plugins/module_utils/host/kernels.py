@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.change import split
+from ..core.shapes import Kernel
 from . import dpkg, system
 
 
-def installed_kernels() -> list:
+def installed_kernels() -> list[Kernel]:
     """Release and package version of every kernel image that dpkg put into /boot."""
-    kernels: list = []
+    kernels: list[Kernel] = []
     images = sorted(Path("/boot").glob("vmlinuz-*"))
     if not images:
         return kernels
@@ -29,7 +30,7 @@ def installed_kernels() -> list:
     return kernels
 
 
-def running_kernel() -> dict:
+def running_kernel() -> Kernel:
     """Release and version of the running kernel, as ``uname`` tells them."""
     return {
         "release": system.run(["uname", "-r"]).stdout.strip(),

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import TypedDict
 
 from ..core.change import Change, split
+from ..core.shapes import Kernel
 
 # Services that keep running on replaced libraries until the machine restarts: restarting them on a live system
 # breaks it, so needrestart only ever lists them.
@@ -26,7 +28,7 @@ def flavour(release: str) -> str:
     return (match["flavour"] or "") if match else release
 
 
-def newest_kernel(running: str, installed: list, compare: Callable[[str, str], int]) -> dict | None:
+def newest_kernel(running: str, installed: list[Kernel], compare: Callable[[str, str], int]) -> Kernel | None:
     """The newest installed kernel of the running one's flavour; of all of them where that flavour has none.
 
     :param running: ``uname -r``.
@@ -42,7 +44,7 @@ def newest_kernel(running: str, installed: list, compare: Callable[[str, str], i
     return newest
 
 
-def kernel_outdated(running: dict, newest: dict | None) -> str | None:
+def kernel_outdated(running: Kernel, newest: Kernel | None) -> str | None:
     """Why the running kernel is not the newest installed one, or None.
 
     :param running: release (``uname -r``) and version (``uname -v``).
@@ -59,13 +61,20 @@ def kernel_outdated(running: dict, newest: dict | None) -> str | None:
     return None
 
 
-def parse_needrestart(text: str) -> dict:
-    """Read `needrestart -b`.
+class Needrestart(TypedDict):
+    """What needrestart says."""
 
-    :returns: ``kernel_status`` (KSTA: 0 unknown, 1 current, 2 ABI-compatible upgrade pending, 3 upgrade pending),
-        ``kernel_expected`` (KEXP or None), ``services`` (units that run replaced files).
-    """
-    result: dict = {"kernel_status": 0, "kernel_expected": None, "services": []}
+    kernel_status: int
+    """KSTA: 0 unknown, 1 current, 2 ABI-compatible upgrade pending, 3 upgrade pending."""
+    kernel_expected: str | None
+    """KEXP."""
+    services: list[str]
+    """Units that run replaced files."""
+
+
+def parse_needrestart(text: str) -> Needrestart:
+    """Read `needrestart -b`."""
+    result: Needrestart = {"kernel_status": 0, "kernel_expected": None, "services": []}
     for line in text.splitlines():
         key, _separator, value = line.partition(": ")
         value = value.strip()
@@ -78,7 +87,7 @@ def parse_needrestart(text: str) -> dict:
     return result
 
 
-def reboot_reasons(flagged_by: list | None, kernel: str | None, needrestart: dict | None) -> list:
+def reboot_reasons(flagged_by: list[str] | None, kernel: str | None, needrestart: Needrestart | None) -> list[str]:
     """Why the host has to be rebooted; an empty list where it has not.
 
     :param flagged_by: packages named in ``/run/reboot-required.pkgs``; None where ``/run/reboot-required`` is absent.

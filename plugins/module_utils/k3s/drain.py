@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import TypedDict
 
-from .pods import allows, budgets_of, claim_names, controller, is_ready, key, stays
+from ..core.shapes import DaemonPod
+from .pods import Object, allows, budgets_of, claim_names, controller, is_ready, key, stays
 
 # `pods/"NAME" -n "NAMESPACE"`; before kubectl 1.20 `pod "NAME"`.
 _EVICTION_ERROR = re.compile(
@@ -18,21 +20,32 @@ _EVICTION_ERROR = re.compile(
 TWO_BUDGETS = "more than one PodDisruptionBudget"
 
 
-def blockers(stderr: str, blocking: list, budgets: list) -> list:
+class Blocker(TypedDict):
+    """What keeps pods on a node."""
+
+    why: str
+    """``budget``, ``two budgets``, ``bare`` or ``error``."""
+    name: str
+    """Of the budgets, else empty."""
+    pods: list[str]
+    message: str
+    hopeless: bool
+    """Time alone will not change it."""
+
+
+def blockers(stderr: str, blocking: list[Object], budgets: list[Object]) -> list[Blocker]:
     """Why a slice of a drain did not move what it left.
 
     :param stderr: what kubectl drain wrote there.
     :param blocking: the pods that are left and that nobody has ended.
     :param budgets: all PodDisruptionBudgets.
-    :returns: dicts of ``why`` (``budget``, ``two budgets``, ``bare`` or ``error``), ``name`` (of the budgets, else
-        empty), ``pods``, ``message`` and ``hopeless`` (time alone will not change it).
     """
     by_name = {key(pod): pod for pod in blocking}
-    found: dict = {}
+    found: dict[tuple[str, str], Blocker] = {}
 
     def note(why: str, name: str, pod: str, message: str) -> None:
         hopeless = why in ("two budgets", "bare")
-        entry = {"why": why, "name": name, "pods": [], "message": message, "hopeless": hopeless}
+        entry: Blocker = {"why": why, "name": name, "pods": [], "message": message, "hopeless": hopeless}
         pods = found.setdefault((why, name), entry)["pods"]
         if pod and pod not in pods:
             pods.append(pod)
@@ -63,12 +76,14 @@ def blockers(stderr: str, blocking: list, budgets: list) -> list:
     return [found[each] for each in sorted(found)]
 
 
-def daemon_containers(node: str, objects: Mapping) -> dict:
+def daemon_containers(node: str, objects: Mapping[str, list[Object]]) -> dict[str, DaemonPod]:
     """The DaemonSets' pods on a node: ``namespace/name`` of the DaemonSet -> ``ready`` and ``containers`` (ids).
 
     :param objects: Kind -> list, of pods and DaemonSets; a DaemonSet without a pod there is not ready.
     """
-    found = {key(thing): {"ready": False, "containers": []} for thing in objects.get("DaemonSet", [])}
+    found: dict[str, DaemonPod] = {
+        key(thing): {"ready": False, "containers": []} for thing in objects.get("DaemonSet", [])
+    }
     for pod in objects.get("Pod", []):
         owner = controller(pod)
         if not owner or owner["kind"] != "DaemonSet" or pod["spec"].get("nodeName") != node:
@@ -86,7 +101,9 @@ def daemon_containers(node: str, objects: Mapping) -> dict:
     return found
 
 
-def attached(node: str, attachments: Iterable[Mapping], pods: Iterable[Mapping], claims: Mapping) -> list:
+def attached(
+    node: str, attachments: Iterable[Object], pods: Iterable[Object], claims: Mapping[str, Object]
+) -> list[str]:
     """Volumes that are still attached to a node though none of the pods that stay there uses them.
 
     :param attachments: VolumeAttachments.

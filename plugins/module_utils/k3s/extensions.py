@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from ..core.shapes import Kured
+from .pods import Object
 
-def kured(daemon_sets: Iterable[Mapping], nodes: Iterable[str], now: datetime) -> dict | None:
+
+def kured(daemon_sets: Iterable[Object], nodes: Iterable[str], now: datetime) -> Kured | None:
     """Is there a kured, which reboots nodes by itself, and does somebody hold its lock by hand?
 
     :param daemon_sets: all DaemonSets.
@@ -29,7 +32,7 @@ def kured(daemon_sets: Iterable[Mapping], nodes: Iterable[str], now: datetime) -
     return None
 
 
-def _lock_holds(annotation: str, nodes: set, now: datetime) -> bool:
+def _lock_holds(annotation: str, nodes: set[str], now: datetime) -> bool:
     try:
         lock = json.loads(annotation)
         holder, ttl = lock.get("nodeID"), int(lock.get("TTL") or 0)  # ns
@@ -44,7 +47,7 @@ def _lock_holds(annotation: str, nodes: set, now: datetime) -> bool:
         return False
 
 
-def longhorn(volumes: Iterable[Mapping]) -> dict:
+def longhorn(volumes: Iterable[Object]) -> dict[str, str]:
     """``namespace/name`` of each attached Longhorn volume -> its robustness."""
     return {
         f"{volume['metadata']['namespace']}/{volume['metadata']['name']}": volume["status"].get("robustness", "unknown")
@@ -53,7 +56,7 @@ def longhorn(volumes: Iterable[Mapping]) -> dict:
     }
 
 
-def applying(plans: Iterable[Mapping]) -> list:
+def applying(plans: Iterable[Object]) -> list[str]:
     """``namespace/name`` of the system-upgrade-controller's Plans that are at work on a node."""
     return sorted(
         f"{plan['metadata']['namespace']}/{plan['metadata']['name']}"

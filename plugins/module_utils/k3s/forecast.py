@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from .pods import allows, budgets_of, controller, finished, grace, key, left_on, pinned_to
+from ..core.shapes import Forecast
+from .pods import Object, allows, budgets_of, controller, finished, grace, key, left_on, pinned_to
 
 _QUANTITY = re.compile(r"^(?P<number>[+-]?[\d.]+(?:[eE][+-]?\d+)?)(?P<unit>[numkMGTPE]|[KMGTPE]i)?$")
-_UNITS: dict = {
+_UNITS: dict[str | None, Decimal] = {
     None: Decimal(1),
     **{unit: Decimal(10) ** power for unit, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)},
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
@@ -25,11 +26,11 @@ def quantity(text: object) -> Decimal:
     return Decimal(match["number"]) * _UNITS[match["unit"]] if match else Decimal(0)
 
 
-def requests(pod: Mapping) -> dict:
+def requests(pod: Object) -> dict[str, Decimal]:
     """What the scheduler reserves for a pod: ``cpu`` (cores), ``memory`` (bytes)."""
     spec = pod.get("spec") or {}
 
-    def wants(container: Mapping, resource: str) -> Decimal:
+    def wants(container: Object, resource: str) -> Decimal:
         return quantity(((container.get("resources") or {}).get("requests") or {}).get(resource, 0))
 
     total = {}
@@ -43,7 +44,7 @@ def requests(pod: Mapping) -> dict:
     return total
 
 
-def _tolerates(pod: Mapping, taint: Mapping) -> bool:
+def _tolerates(pod: Object, taint: Object) -> bool:
     for toleration in (pod.get("spec") or {}).get("tolerations") or []:
         same_value = toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")
         if (
@@ -55,7 +56,7 @@ def _tolerates(pod: Mapping, taint: Mapping) -> bool:
     return False
 
 
-def _may_run(pod: Mapping, node: Mapping) -> bool:
+def _may_run(pod: Object, node: Object) -> bool:
     """Do labels and taints let the pod run on the node? (Affinities are not looked at.)"""
     labels = node["metadata"].get("labels") or {}
     if any(labels.get(name) != value for name, value in ((pod.get("spec") or {}).get("nodeSelector") or {}).items()):
@@ -64,13 +65,13 @@ def _may_run(pod: Mapping, node: Mapping) -> bool:
     return all(taint["effect"] == "PreferNoSchedule" or _tolerates(pod, taint) for taint in taints)
 
 
-def homeless(moving: list, others: Iterable[Mapping], pods: Iterable[Mapping]) -> list:
+def homeless(moving: list[Object], others: Iterable[Object], pods: Iterable[Object]) -> list[Object]:
     """The pods among `moving` for which the other nodes have no room left, by the requests of all pods.
 
     :param others: the nodes that may take them: ready and schedulable.
     :param pods: all pods of the cluster.
     """
-    free: dict = {}
+    free: dict[str, dict[str, Decimal]] = {}
     nodes = {node["metadata"]["name"]: node for node in others}
     for name, node in nodes.items():
         room = (node.get("status") or {}).get("allocatable") or {}
@@ -96,13 +97,20 @@ def homeless(moving: list, others: Iterable[Mapping], pods: Iterable[Mapping]) -
     return without
 
 
-def _take(room: dict, pod: Mapping) -> None:
+def _take(room: dict[str, Decimal], pod: Object) -> None:
     for what, amount in requests(pod).items():
         room[what] -= amount
     room["pods"] -= 1
 
 
-def forecast(node: str, pods: list, budgets: list, nodes: list, claims: Mapping, volumes: Mapping) -> dict:
+def forecast(
+    node: str,
+    pods: list[Object],
+    budgets: list[Object],
+    nodes: list[Object],
+    claims: Mapping[str, Object],
+    volumes: Mapping[str, Object],
+) -> Forecast:
     """What draining a node will meet, before anything is touched.
 
     :param pods: all pods of the cluster.
@@ -116,7 +124,7 @@ def forecast(node: str, pods: list, budgets: list, nodes: list, claims: Mapping,
     """
     moving = [pod for kind in left_on(node, pods).values() for pod in kind]
     covered = {key(pod): budgets_of(pod, budgets) for pod in moving}
-    siblings: dict = {}
+    siblings: dict[str, int] = {}
     for pod in pods:
         owner = controller(pod)
         if owner and not finished(pod):
@@ -155,7 +163,7 @@ def forecast(node: str, pods: list, budgets: list, nodes: list, claims: Mapping,
     }
 
 
-def _takes_pods(node: Mapping) -> bool:
+def _takes_pods(node: Object) -> bool:
     conditions = (node.get("status") or {}).get("conditions") or []
     ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
     return ready and not (node.get("spec") or {}).get("unschedulable")

@@ -9,18 +9,25 @@ What is not known is None. It is a problem wherever it is asked for, and never m
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypedDict
 
-from ..core.problem import problem
+from ..core.problem import Problem, problem
+from ..core.shapes import AskedMember, Cluster, Health, Rest
 from .node import ON_A_SERVER
 
 
-def quorum(etcd: list | None, node: str) -> dict:
+class Quorum(TypedDict):
+    problems: list[Problem]
+    outage: bool
+    """The API will be away meanwhile."""
+
+
+def quorum(etcd: list[AskedMember] | None, node: str) -> Quorum:
     """May the server `node` go without etcd losing its majority?
 
     A member whose Node is gone stops every server, also while it still answers.
 
     :param etcd: `members.members`, each with ``healthy``; None where they could not be listed.
-    :returns: ``problems``, and ``outage``: the API will be away while it is gone.
     """
     if etcd is None:
         return {"outage": False, "problems": [problem("the members of etcd are unknown", ON_A_SERVER)]}
@@ -53,10 +60,9 @@ def quorum(etcd: list | None, node: str) -> dict:
     return {"outage": False, "problems": [problem(f"{why} (not healthy: {', '.join(sick) or 'none'})", remedy)]}
 
 
-def outage(cluster: Mapping, health: Mapping | None, node: str) -> bool:
+def outage(cluster: Cluster, health: Health | None, node: str) -> bool:
     """Will the API be away while `node` reboots?
 
-    :param cluster: of a `topology.topology`.
     :param health: see `gate`.
     """
     if node not in [cluster["nodes"].get(host) for host in cluster["servers"]]:
@@ -68,20 +74,19 @@ def outage(cluster: Mapping, health: Mapping | None, node: str) -> bool:
 
 def gate(
     node: str,
-    cluster: Mapping,
-    health: Mapping | None,
-    hosts: Mapping,
+    cluster: Cluster,
+    health: Health | None,
+    hosts: Mapping[str, Rest | None],
     runs: Iterable[str] = (),
     kured: str = "refuse",
     api_outage: str = "announce",
     foreign: str = "refuse",
     drained: bool = False,
-) -> list:
+) -> list[Problem]:
     """May this node go now? The problems say why not; none means that it may.
 
     :param node: its name in the API.
-    :param cluster: of a `topology.topology`.
-    :param health: ``cluster`` of k3s_info: ``nodes``, ``etcd``, ``kured``, ``plans``, ``longhorn``; None where the API
+    :param health: of it ``nodes``, ``etcd``, ``kured``, ``plans``, ``longhorn``; None where the API
         did not answer.
     :param hosts: host -> is it at rest (`local.rest`); None where it did not say.
     :param runs: ids of runs whose mark on the node itself is no obstacle: this run, and the dead one it recovers.
@@ -129,7 +134,7 @@ def gate(
     return problems
 
 
-def _rest_problems(cluster: Mapping, hosts: Mapping) -> list:
+def _rest_problems(cluster: Cluster, hosts: Mapping[str, Rest | None]) -> list[Problem]:
     problems = []
     for host in cluster["order"]:
         rest = hosts.get(host)
@@ -147,7 +152,7 @@ def _rest_problems(cluster: Mapping, hosts: Mapping) -> list:
     return problems
 
 
-def _neighbours(health: Mapping, kured: str) -> list:
+def _neighbours(health: Health, kured: str) -> list[Problem]:
     """What else works on the cluster, or is not whole."""
     problems = []
     found = health["kured"]

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
+from ..core.shapes import Member, Node
 from .node import same_address
 
 
-def members(listed: Iterable[Mapping], nodes: Mapping) -> list:
+def members(listed: Iterable[Mapping[str, Any]], nodes: Mapping[str, Node]) -> list[Member]:
     """etcd's members, each with its node.
 
     :param listed: as the JSON gateway lists them.
@@ -19,7 +21,7 @@ def members(listed: Iterable[Mapping], nodes: Mapping) -> list:
     :returns: dicts of ``id``, ``name``, ``node`` (None: its Node is gone), ``address`` (None where it tells none) and
         ``learner``.
     """
-    found = []
+    found: list[Member] = []
     for member in listed:
         urls = [*(member.get("clientURLs") or []), *(member.get("peerURLs") or [])]
         hosts = [host for host in (urlsplit(url).hostname for url in urls) if host]

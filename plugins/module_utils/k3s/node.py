@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_address
+from typing import Any
 
-from ..core.problem import problem
+from ..core.problem import Problem, problem
+from ..core.shapes import DaemonPod, Mark, Node
 
 # What a run writes on the node that it works on, and what a person writes to keep a cordon.
 RUN = "homelab-patching/run"
@@ -24,13 +26,13 @@ _MEMBER = "etcd.k3s.cattle.io/node-name"
 ON_A_SERVER = "on a server: journalctl -u k3s, k3s kubectl get nodes"
 
 
-def node_state(node: Mapping) -> dict:
-    """What counts of a Node object: see the keys below. ``mark`` is what a run wrote on it, None where none did."""
+def node_state(node: Mapping[str, Any]) -> Node:
+    """What counts of a Node object of the API. ``mark`` is what a run wrote on it, None where none did."""
     metadata, status = node["metadata"], node.get("status") or {}
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     conditions = {condition["type"]: condition["status"] for condition in status.get("conditions") or []}
     info = status.get("nodeInfo") or {}
-    mark = None
+    mark: Mark | None = None
     if RUN in annotations:
         mark = {"run": annotations[RUN], "phase": annotations.get(PHASE), "boot_id": annotations.get(BOOT_ID)}
     return {
@@ -59,7 +61,13 @@ def same_address(one: str, other: str) -> bool:
         return False
 
 
-def node_gate(state: Mapping | None, host_boot: str, old_boot: str, before: Mapping, now: Mapping) -> list:
+def node_gate(
+    state: Node | None,
+    host_boot: str,
+    old_boot: str,
+    before: Mapping[str, list[str]],
+    now: Mapping[str, DaemonPod],
+) -> list[Problem]:
     """Is the node whole again after its reboot? The problems say what is missing.
 
     :param state: `node_state`; None where the API does not know.

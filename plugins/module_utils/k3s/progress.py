@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..core.problem import told
 
@@ -13,7 +14,7 @@ from ..core.problem import told
 _NOT_OURS = ("claim", "uncordoned", "foreign")
 
 
-def progress(so_far: Mapping, result: Mapping, now: float) -> dict:
+def progress(so_far: Mapping[str, Any], result: Mapping[str, Any], now: float) -> dict[str, Any]:
     """What a repeated call of k3s_node has come to, and whether it is to be repeated once more.
 
     :param so_far: ``began`` (seconds since the epoch), ``timeout`` (seconds) and ``ask`` (servers, to be asked in this
@@ -48,7 +49,7 @@ def progress(so_far: Mapping, result: Mapping, now: float) -> dict:
     return {**end, "again": True, "pause": 3}
 
 
-def _unfinished(result: Mapping) -> str:
+def _unfinished(result: Mapping[str, Any]) -> str:
     """What a call of k3s_node left to be done, in words; empty where it is done."""
     if "problems" in result:
         return told(result["problems"])

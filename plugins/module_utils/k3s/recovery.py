@@ -6,41 +6,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypedDict
 
-from ..core.problem import problem
+from ..core.problem import Problem, problem
+from ..core.shapes import Health, K3s, Node
 
 
-def forgettable(names: Iterable[str], hosts: Mapping) -> dict:
+class Told(TypedDict):
+    k3s: K3s | None
+    """What the host says of itself."""
+    cluster: Health | None
+
+
+class Forgettable(TypedDict):
+    servers: dict[str, str]
+    """node -> host"""
+    problems: list[Problem]
+
+
+class Recovery(TypedDict):
+    do: str
+    why: str
+
+
+def forgettable(names: Iterable[str], hosts: Mapping[str, Told]) -> Forgettable:
     """Nodes that are said to be gone for good: who is to be asked to forget them.
 
-    :param hosts: host -> ``k3s`` (what it says of itself) and ``cluster`` (of k3s_info); None where it did not say.
-    :returns: ``servers`` (node -> host) and ``problems``.
+    :param hosts: host -> what it said; None where it did not say.
     """
-    servers, problems = {}, []
+    servers: dict[str, str] = {}
+    problems: list[Problem] = []
     for name in names:
-        asked = [host for host, told in hosts.items() if name in (told["cluster"] or {"nodes": {}})["nodes"]]
+        states = {host: (told["cluster"] or {}).get("nodes", {}).get(name) for host, told in hosts.items()}
+        asked = [(host, state) for host, state in states.items() if state]
         if not asked:
             remedy = "on a server: k3s kubectl get nodes"
             problems.append(problem(f"no server that answers knows a node {name}", remedy))
             continue
-        state = hosts[asked[0]]["cluster"]["nodes"][name]
-        alive = [host for host, told in hosts.items() if (told["k3s"] or {}).get("machine_id") == state["machine_id"]]
+        server, state = asked[0]
+        alive = [
+            host for host, told in hosts.items() if told["k3s"] and told["k3s"]["machine_id"] == state["machine_id"]
+        ]
         why = "it is Ready" if state["ready"] else f"its host {', '.join(alive)} answers" if alive else ""
         if why:
             remedy = "put it in order: ansible-playbook homelab.patching.recover, without patching_forget"
             problems.append(problem(f"node {name} is not gone: {why}", remedy))
-        servers[name] = asked[0]
+        servers[name] = server
     return {"servers": servers, "problems": problems}
 
 
-def recover(state: Mapping | None, host_boot: str | None, shutting_down: bool, reboot_wanted: bool) -> dict:
+def recover(state: Node | None, host_boot: str | None, shutting_down: bool, reboot_wanted: bool) -> Recovery:
     """What to do with a node that carries the mark of a dead run.
 
     :param state: `node_state`; None where the API does not answer.
     :param host_boot: the boot_id that the host tells now; None where it does not answer.
     :param shutting_down: a shutdown of the host is under way.
     :param reboot_wanted: the host needs a reboot, and its policy allows it.
-    :returns: ``do`` and ``why``. ``nothing``; ``stop`` (nothing is known); ``wait``; ``give back`` (nothing was
+    :returns: to ``do`` are ``nothing``; ``stop`` (nothing is known); ``wait``; ``give back`` (nothing was
         rebooted); ``prove`` (it was rebooted: node gate, then give back); ``reboot`` (fenced, on the old boot).
     """
     if state is None:

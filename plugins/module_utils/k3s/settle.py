@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..core.problem import problem
+from ..core.problem import Problem, problem
+from ..core.shapes import ClusterBaseline, Health, Node, Workload
 
 
-def settled(before: Mapping, now: Mapping, cordoned: Iterable[str]) -> list:
+def settled(before: Mapping[str, Workload], now: Mapping[str, Workload], cordoned: Iterable[str]) -> list[Problem]:
     """Is all that was ready at the baseline ready again? The problems say what is not.
 
-    :param before: name of a workload -> ``desired`` and ``ready``.
-    :param now: the same, with ``pinned``: node -> how many of its pods wait for data that is there and nowhere else.
+    :param now: of it ``pinned``: node -> how many of its pods wait for data that is there and nowhere else.
     :param cordoned: nodes that somebody else has cordoned: what waits for those alone is no fault of this run.
     """
     problems = []
@@ -33,7 +33,7 @@ def settled(before: Mapping, now: Mapping, cordoned: Iterable[str]) -> list:
     return problems
 
 
-def volumes_settled(before: Mapping | None, now: Mapping | None) -> list:
+def volumes_settled(before: Mapping[str, str] | None, now: Mapping[str, str] | None) -> list[Problem]:
     """Is every Longhorn volume that was healthy at the baseline healthy again? A detached one is nobody's problem.
 
     :param before: name -> robustness, of the attached volumes; None where there is no Longhorn.
@@ -46,16 +46,12 @@ def volumes_settled(before: Mapping | None, now: Mapping | None) -> list:
     ]
 
 
-def worse(before: Mapping, now: Mapping) -> list:
-    """What of a cluster is not as well as at the baseline; see `settled` and `volumes_settled`.
-
-    :param before: ``workloads`` and ``longhorn``.
-    :param now: ``cluster`` of k3s_info.
-    """
-    workloads = settled(before.get("workloads") or {}, now["workloads"], others_cordons(now["nodes"]))
+def worse(before: ClusterBaseline, now: Health) -> list[Problem]:
+    """What of a cluster is not as well as at the baseline; see `settled` and `volumes_settled`."""
+    workloads = settled(before.get("workloads") or {}, now["workloads"] or {}, others_cordons(now["nodes"]))
     return workloads + volumes_settled(before.get("longhorn"), now.get("longhorn"))
 
 
-def others_cordons(nodes: Mapping) -> list:
+def others_cordons(nodes: Mapping[str, Node]) -> list[str]:
     """The nodes that somebody has cordoned who is no run."""
     return [name for name, state in nodes.items() if state["unschedulable"] and not state["mark"]]

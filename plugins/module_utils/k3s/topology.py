@@ -6,22 +6,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
-from ..core.problem import problem
+from ..core.problem import Problem, problem
+from ..core.shapes import Cluster, Health, K3s, Node
 from .node import ON_A_SERVER, same_address
 
 
-def topology(hosts: Mapping, healths: Mapping) -> dict:
+class Topology(TypedDict):
+    clusters: dict[str, Cluster]
+    of: dict[str, str]
+    """host -> the id of its cluster."""
+
+
+def topology(hosts: Mapping[str, K3s | None], healths: Mapping[str, Health | None]) -> Topology:
     """Which hosts are a cluster, in which order they go, and why a cluster cannot be worked on.
 
-    :param hosts: host -> what it says of itself (`local.facts`), None where it has no K3s.
-    :param healths: server's host -> what the API says there (``cluster`` of k3s_info), None where it gave no answer.
-    :returns: ``clusters`` (id -> see below) and ``of`` (host -> id). A cluster has ``id``, ``name`` (short),
-        ``datastore``, ``servers``, ``agents``, ``delegate`` (the server that is asked, patched last), ``order``,
-        ``nodes`` (host -> name in the API), ``foreign`` (nodes that are none of these hosts), ``lone`` and
-        ``problems``.
+    :param hosts: host -> what it says of itself; None where it has no K3s.
+    :param healths: server's host -> what the API says there; None where it gave no answer.
     """
-    groups: dict = {}
+    groups: dict[str, dict[str, K3s]] = {}
     for host, facts in sorted(hosts.items()):
         if facts:
             groups.setdefault(facts["cluster"] or f"unknown cluster of {host}", {})[host] = facts
@@ -29,7 +33,7 @@ def topology(hosts: Mapping, healths: Mapping) -> dict:
     return {"clusters": clusters, "of": {host: name for name, some in groups.items() for host in some}}
 
 
-def _cluster(identity: str, hosts: Mapping, healths: Mapping) -> dict:
+def _cluster(identity: str, hosts: Mapping[str, K3s], healths: Mapping[str, Health | None]) -> Cluster:
     servers = [host for host, facts in hosts.items() if facts["role"] == "server"]
     agents = [host for host in hosts if host not in servers]
     answering = [host for host in servers if healths.get(host)]
@@ -37,7 +41,7 @@ def _cluster(identity: str, hosts: Mapping, healths: Mapping) -> dict:
     health = healths[delegate] if delegate else None
     nodes = _nodes_of(hosts, health["nodes"] if health else {})
     foreign = sorted(set(health["nodes"]) - set(nodes.values())) if health else []
-    datastores = sorted({hosts[host]["datastore"] for host in servers})
+    datastores = sorted({kind for host in servers if (kind := hosts[host]["datastore"])})
     problems = [each for facts in hosts.values() for each in facts["problems"]]
     if not servers:
         problems.append(
@@ -69,7 +73,7 @@ def _cluster(identity: str, hosts: Mapping, healths: Mapping) -> dict:
     }
 
 
-def _nodes_of(hosts: Mapping, states: Mapping) -> dict:
+def _nodes_of(hosts: Mapping[str, K3s], states: Mapping[str, Node]) -> dict[str, str]:
     """host -> the name of its node: by the machine's id, and where that is not unique, by address."""
     found = {}
     for host, facts in hosts.items():
@@ -85,7 +89,7 @@ def _nodes_of(hosts: Mapping, states: Mapping) -> dict:
     return found
 
 
-def _split_roles(hosts: Mapping, nodes: Mapping, states: Mapping) -> list:
+def _split_roles(hosts: Mapping[str, K3s], nodes: Mapping[str, str], states: Mapping[str, Node]) -> list[Problem]:
     remedy = "servers without etcd, or without the API, are not supported yet: leave the cluster out (tag it nopatch)"
     problems = []
     for host, facts in hosts.items():
@@ -95,8 +99,8 @@ def _split_roles(hosts: Mapping, nodes: Mapping, states: Mapping) -> list:
     of_node = {node: host for host, node in nodes.items()}
     for node, state in states.items():
         # Also of nodes that are no host here; servers said it themselves above.
-        host = of_node.get(node)
-        if host and (hosts[host]["split"] or hosts[host]["role"] != "server"):
+        own = of_node.get(node)
+        if own and (hosts[own]["split"] or hosts[own]["role"] != "server"):
             continue
         api, etcd = "control-plane" in state["roles"], "etcd" in state["roles"]
         if (etcd and not api) or (api and embedded and not etcd):

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .pods import controller, is_ready, key, pinned_to, stays
+from ..core.shapes import Workload
+from .pods import Object, controller, is_ready, key, pinned_to, stays
 
 
-def workloads(objects: Mapping) -> dict:
+def workloads(objects: Mapping[str, list[Object]]) -> dict[str, Workload]:
     """How many of each thing are there and ready: the health of a cluster, to be compared with a later one.
 
     :param objects: Kind -> list, of nodes, pods, their controllers, claims and volumes.
     :returns: ``kind namespace/name`` (``node name``) -> ``desired``, ``ready`` and ``pinned``, see `settle.settled`.
     """
-    found = {}
+    found: dict[str, Workload] = {}
 
-    def note(kind: str, thing: Mapping, desired: int | None, ready: int | None) -> None:
+    def note(kind: str, thing: Object, desired: int | None, ready: int | None) -> None:
         name = key(thing).removeprefix("/")
         found[f"{kind} {name}"] = {"desired": int(desired or 0), "ready": int(ready or 0), "pinned": {}}
 
@@ -36,7 +37,7 @@ def workloads(objects: Mapping) -> dict:
     return found
 
 
-def _note_pinned(found: dict, objects: Mapping) -> None:
+def _note_pinned(found: dict[str, Workload], objects: Mapping[str, list[Object]]) -> None:
     """Count, at their workload, the pods that wait for the node that has their data."""
     claims = {key(claim): claim for claim in objects.get("PersistentVolumeClaim", [])}
     volumes = {volume["metadata"]["name"]: volume for volume in objects.get("PersistentVolume", [])}

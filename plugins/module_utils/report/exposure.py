@@ -14,18 +14,19 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 
 from ..core.change import Change, due, full_name
+from .shapes import Exposure, Fix, Report
 
 # In the folder of the reports.
 HISTORY = "history.jsonl"
 
 
-def sightings(lines: Iterable[str]) -> dict:
+def sightings(lines: Iterable[str]) -> dict[str, dict[str, str]]:
     """What was open on each host when a run last looked at it.
 
     :param lines: of ``history.jsonl``, the oldest first. What is no line of ours is passed over.
     :returns: host -> package -> the day (``YYYY-MM-DD``) on which a run first saw a security update of it.
     """
-    seen: dict = {}
+    seen: dict[str, dict[str, str]] = {}
     for line in lines:
         try:
             opened = json.loads(line)["open"].items()
@@ -45,8 +46,12 @@ def brought(installed: Iterable[Change]) -> dict[str, str]:
 
 
 def security(
-    pending: Iterable[Change], installed: Iterable[Change], fixes: Mapping | None, seen: Mapping, today: date
-) -> list:
+    pending: Iterable[Change],
+    installed: Iterable[Change],
+    fixes: Mapping[str, Fix] | None,
+    seen: Mapping[str, str],
+    today: date,
+) -> list[Exposure]:
     """The security updates of one host, those that the run closed and those that are still open.
 
     :param pending: what the plan found. What is held is left to who holds it.
@@ -59,12 +64,12 @@ def security(
         the first sighting, which may be today) and ``days`` from then until today.
     """
     changed = brought(installed)
-    found = []
+    found: list[Exposure] = []
     for each in due(pending):
         if not each["security"]:
             continue
         name = full_name(each)
-        known = (fixes or {}).get(name) or {}
+        known: Fix = (fixes or {}).get(name) or {}
         since = min(filter(None, (known.get("fixed"), seen.get(name))), default=today.isoformat())
         found.append(
             {
@@ -81,7 +86,7 @@ def security(
     return found
 
 
-def line(report: Mapping) -> str:
+def line(report: Report) -> str:
     """What the history keeps of a run: one line of JSON.
 
     :param report: of a run that has ended; see docs/report.schema.json.

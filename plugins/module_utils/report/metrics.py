@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ..core.change import due
+from .shapes import Exposure, Report
 
 _DAY = 86400
 _SUCCESS = "patching_last_success_timestamp_seconds"
 
 
-def metrics(report: Mapping, ended: float, last_success: float) -> str:
+def metrics(report: Report, ended: float, last_success: float) -> str:
     """The text of the file. What the report does not know of a host has no sample; it is never told as zero.
 
     :param report: as docs/report.schema.json has it, of this schema or an earlier one.
@@ -24,8 +25,9 @@ def metrics(report: Mapping, ended: float, last_success: float) -> str:
         itself.
     """
     hosts = sorted(report["hosts"].items())
-    pending = [(host, due(entry["pending"])) for host, entry in hosts if entry.get("pending") is not None]
-    known = [(host, entry["security"]) for host, entry in hosts if entry.get("security") is not None]
+    # A report of the first schema has neither.
+    pending = [(host, due(listed)) for host, entry in hosts if (listed := entry.get("pending")) is not None]
+    known = [(host, updates) for host, entry in hosts if (updates := entry.get("security")) is not None]
     families = [
         _family("patching_last_run_timestamp_seconds", "When the last run ended.", [({}, ended)]),
         _family(
@@ -76,20 +78,20 @@ def last_success(text: str) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def _exposed(known: tuple) -> tuple:
+def _exposed(known: tuple[str, list[Exposure]]) -> tuple[str, int | None]:
     host, security = known
     left = [item for item in security if not item["closed"]]
     days = [item["days"] for item in left if item.get("days") is not None]
     return host, max(days) if days else (None if left else 0)
 
 
-def _family(name: str, about: str, samples: Iterable[tuple]) -> str:
+def _family(name: str, about: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> str:
     """A metric with its samples: pairs of labels and value; nothing where there is no sample."""
     lines = [f"{name}{_labels(labels)} {value!r}\n" for labels, value in samples]
     return "".join([f"# HELP {name} {about}\n# TYPE {name} gauge\n", *lines]) if lines else ""
 
 
-def _labels(labels: Mapping) -> str:
+def _labels(labels: Mapping[str, str]) -> str:
     told = ",".join(f'{name}="{_escaped(str(value))}"' for name, value in labels.items())
     return f"{{{told}}}" if told else ""
 

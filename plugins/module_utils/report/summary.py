@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime, timezone
 
-from ..core.change import full_name
+from ..core.change import Change, full_name
 from ..run import record as recording
+from ..run.shapes import Entry, Plan, Record
 from ..run.waves import closed_clusters
 from . import exposure
+from .shapes import Fix, HostReport, Report
 
 AMBER = ("reboot pending",)
 RED = ("refused", "failed", "lost", "not attempted")
@@ -21,39 +23,36 @@ _RUN_AGAIN = "run again when it answers; the next run puts the host in order fir
 
 
 def summarize(
-    plan: Mapping,
-    records: Mapping,
+    plan: Plan,
+    records: Mapping[str, Record | None],
     stopped: str = "",
-    unreleased: Mapping | None = None,
+    unreleased: Mapping[str, str | None] | None = None,
     *,
     ended: float = 0.0,
-    fixes: Mapping | None = None,
-    seen: Mapping | None = None,
-) -> dict:
+    fixes: Mapping[str, Mapping[str, Fix] | None] | None = None,
+    seen: Mapping[str, Mapping[str, str]] | None = None,
+) -> Report:
     """The end of a run.
 
-    :param plan: from `plan.make_plan`.
     :param records: host -> what its transaction wrote, or None where it never began.
     :param stopped: why no later wave was opened.
     :param unreleased: host -> why its claim could not be given back; None where it was.
     :param ended: seconds since the epoch.
     :param fixes: host -> what the downloaded changelogs say, see `exposure.security`; None where nothing was.
     :param seen: host -> what earlier runs saw open, see `exposure.sightings`.
-    :returns: as docs/report.schema.json has it.
     """
     still, closed = unreleased or {}, closed_clusters(plan, records)
     today = datetime.fromtimestamp(ended, timezone.utc).date()
-    hosts = {}
+    hosts: dict[str, HostReport] = {}
     for host, entry in plan["hosts"].items():
-        hosts[host] = _host(host, entry, records.get(host), _why_never(host, closed, stopped), still.get(host))
-        # Of who was not asked nothing is known: that is not the same as nothing.
-        hosts[host] |= {"pending": None, "security": None}
+        told = _host(host, entry, records.get(host), _why_never(host, closed, stopped), still.get(host))
         if "before" in entry:
-            hosts[host] |= _updates(entry, hosts[host], (fixes or {}).get(host), (seen or {}).get(host), today)
-    counts: dict = {}
-    for entry in hosts.values():
-        counts[entry["result"]] = counts.get(entry["result"], 0) + 1
-    wrong = [host for host, entry in hosts.items() if entry["result"] in RED or not entry["wanted"]]
+            told = _with_updates(told, entry["pending"], (fixes or {}).get(host), (seen or {}).get(host, {}), today)
+        hosts[host] = told
+    counts: dict[str, int] = {}
+    for told in hosts.values():
+        counts[told["result"]] = counts.get(told["result"], 0) + 1
+    wrong = [host for host, told in hosts.items() if told["result"] in RED or not told["wanted"]]
     return {
         "schema": SCHEMA,
         "run": plan["run"],
@@ -69,64 +68,75 @@ def summarize(
     }
 
 
-def _updates(entry: Mapping, summary: Mapping, fixes: Mapping | None, seen: Mapping | None, today: date) -> dict:
-    """What the run closed on a host, and what is pending after it."""
-    changed = exposure.brought(summary["installed"])
-    fixing = {full_name(each): each["security"] for each in entry["pending"]}
+def _with_updates(
+    told: HostReport,
+    pending: list[Change],
+    fixes: Mapping[str, Fix] | None,
+    seen: Mapping[str, str],
+    today: date,
+) -> HostReport:
+    """The report of a host with what the run closed on it, and what is pending after it."""
+    changed = exposure.brought(told["installed"])
+    fixing = {full_name(each): each["security"] for each in pending}
     return {
+        **told,
         "installed": [
-            {**each, "security": fixing.get(full_name(each)) if each["new"] else None} for each in summary["installed"]
+            {**each, "security": fixing.get(full_name(each)) if each["new"] else None} for each in told["installed"]
         ],
-        "pending": [each for each in entry["pending"] if full_name(each) not in changed],
-        "security": exposure.security(entry["pending"], summary["installed"], fixes, seen or {}, today),
+        "pending": [each for each in pending if full_name(each) not in changed],
+        "security": exposure.security(pending, told["installed"], fixes, seen, today),
     }
 
 
-def _host(host: str, entry: Mapping, record: Mapping | None, stopped: str, unreleased: str | None) -> dict:
-    before = entry.get("before") or {}
-    summary = {
+def _host(host: str, entry: Entry, record: Record | None, stopped: str, unreleased: str | None) -> HostReport:
+    before = entry.get("before")
+    told: HostReport = {
         "result": entry["result"] or "not attempted",
         "reason": entry["reason"],
         "remedy": entry["remedy"],
+        "wanted": True,
         "os": entry["os"],
         "node": entry["node"] or "",
         "began": None,
         "steps": [],
-        "installed": [],
         "seconds": {},
-        "boot_id": {"before": before.get("boot_id"), "after": None},
-        "kernel": {"before": (before.get("kernel") or {}).get("running"), "after": None},
+        "installed": [],
+        # Of who was not asked nothing is known: that is not the same as nothing.
+        "pending": None,
+        "security": None,
+        "advice": entry["advice"],
+        "boot_id": {"before": before["boot_id"] if before else None, "after": None},
+        "kernel": {"before": before["kernel"]["running"] if before else None, "after": None},
     }
     if entry["result"] is None and record is None:
-        summary |= {"reason": stopped or "its wave was never opened", "remedy": "run again"}
+        told |= {"reason": stopped or "its wave was never opened", "remedy": "run again"}
     elif record is not None:
-        summary["began"] = record["marks"][0]["at"]
-        summary["steps"] = recording.steps(record)
+        told["began"] = record["marks"][0]["at"]
+        told["steps"] = recording.steps(record)
         if record["result"] == "lost":
-            reasons = [record.get("ended", {}).get("reason"), f"no answer any more during: {record['step']}"]
-            summary |= {"result": "lost", "reason": "; ".join(filter(None, reasons)), "remedy": _RUN_AGAIN}
+            ended = record["ended"]["reason"] if "ended" in record else ""
+            reasons = [ended, f"no answer any more during: {record['step']}"]
+            told |= {"result": "lost", "reason": "; ".join(filter(None, reasons)), "remedy": _RUN_AGAIN}
         else:
-            summary |= {name: record[name] for name in ("result", "reason", "remedy", "seconds")}
+            told |= {"result": record["result"], "reason": record["reason"], "remedy": record["remedy"]}
+            told["seconds"] = record["seconds"]
         if "ended" in record or record["result"] != "lost":
-            summary |= {"installed": record["packages"], "log": record["log"]}
-            summary["boot_id"]["after"] = record["boot_id"]
-            summary["kernel"]["after"] = record["kernel"]
-    # Amber is what the policy asked for only if it asked for it: a reboot that was skipped for another reason is not.
-    never = (entry.get("policy") or {}).get("reboot") == "never"
+            told |= {"installed": record["packages"], "log": record["log"]}
+            told["boot_id"]["after"] = record["boot_id"]
+            told["kernel"]["after"] = record["kernel"]
     if unreleased:
         why = f"it is still claimed, and its daily updates are off until the claim expires: {unreleased}"
-        summary["reason"] = "; ".join(filter(None, (summary["reason"], why)))
+        told["reason"] = "; ".join(filter(None, (told["reason"], why)))
         then = "to give it back: ansible-playbook homelab.patching.recover -e patching_hosts=HOST"
-        summary["remedy"] = "; ".join(filter(None, (summary["remedy"], then)))
-    return {
-        **summary,
-        "remedy": summary["remedy"].replace("HOST", host),
-        "advice": entry["advice"],
-        "wanted": not unreleased and (summary["result"] not in AMBER or never),
-    }
+        told["remedy"] = "; ".join(filter(None, (told["remedy"], then)))
+    told["remedy"] = told["remedy"].replace("HOST", host)
+    # Amber is what the policy asked for only if it asked for it: a reboot that was skipped for another reason is not.
+    never = "policy" in entry and entry["policy"]["reboot"] == "never"
+    told["wanted"] = not unreleased and (told["result"] not in AMBER or never)
+    return told
 
 
-def _why_never(host: str, closed: Mapping, stopped: str) -> str:
+def _why_never(host: str, closed: Mapping[str, str], stopped: str) -> str:
     if host in closed and host != closed[host]:
         return f"its cluster was closed after {closed[host]}"
     return stopped

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ..core.change import full_name
 from ..core.table import table
 from ..run.advice import PATCH
+from ..run.shapes import Plan, PlannedStep, Totals
 from ..run.steps import step
+from .shapes import Report
 
 
-def plan_lines(plan: Mapping) -> list:
+def plan_lines(plan: Plan) -> list[str]:
     """The plan as a person reads it."""
     wave_of = {host: number for number, members in enumerate(plan["waves"], start=1) for host in members}
     rows = []
@@ -32,29 +32,30 @@ def plan_lines(plan: Mapping) -> list:
     return [title, *_sums(plan["totals"]), "", *table(["Wave", "Host", "System", "What and why"], rows), *_notes(plan)]
 
 
-def _step(planned: Mapping) -> str:
+def _step(planned: PlannedStep) -> str:
     return step(planned["step"]).title + (f" ({planned['why']})" if planned["why"] else "")
 
 
-def _notes(plan: Mapping) -> list:
+def _notes(plan: Plan) -> list[str]:
     """What the roll will leave as it is, and what else a person should know before it begins."""
     rows = []
     for members in plan["waves"]:
         for host in members:
             before = plan["hosts"][host]["before"]
-            kept: dict = {}
+            kept: dict[str, list[str]] = {}
             for each in plan["hosts"][host]["pending"]:
                 kept.setdefault(each["held_by"], []).append(full_name(each))
             kept.pop("", None)
             notes = [f"not upgraded: {', '.join(names)} ({why})" for why, names in kept.items()]
             rows += [[host, note] for note in [*notes, *before["warnings"]]]
     for host, entry in sorted(plan["hosts"].items()):
-        if entry["advice"] and entry["advice"]["advice"] != PATCH:
-            rows.append([host, f"{entry['advice']['advice']}: {'; '.join(entry['advice']['why'])}"])
+        advice = entry["advice"]
+        if advice and advice["advice"] != PATCH:
+            rows.append([host, f"{advice['advice']}: {'; '.join(advice['why'])}"])
     return ["", *table(["Host", "Note"], rows)] if rows else []
 
 
-def _sums(totals: Mapping) -> list:
+def _sums(totals: Totals) -> list[str]:
     """The totals in a line; none where there is nothing to do."""
     if not totals["hosts"]:
         return []
@@ -63,7 +64,7 @@ def _sums(totals: Mapping) -> list:
     return [f"{counted}, in about {minutes} min at most"]
 
 
-def report_lines(summary: Mapping) -> list:
+def report_lines(summary: Report) -> list[str]:
     """The summary as a person reads it."""
     rows = []
     for host, entry in summary["hosts"].items():

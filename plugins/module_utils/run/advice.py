@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date
 
+from ..core.shapes import Os, Rebuild, Some
+from .shapes import Advice, Assessment, Losses, Policy, Published
+
 PATCH, CONVENIENT, REBUILD = "patch", "rebuild when convenient", "rebuild"
 
 
-def advise(known: Mapping, published: Iterable[Mapping], today: date) -> dict:
+def advise(known: Assessment, policy: Policy, published: Iterable[Published], today: date) -> Advice:
     """What to do about one host in the long run.
 
-    :param known: its assessment: ``host`` with ``os``, ``rebuild`` (see `losses.facts`) and ``k3s``; ``image`` with
-        ``name`` and ``date`` (empty: unknown); ``policy`` with ``rebuild_image_days`` and ``rebuild_support_days``.
     :param published: images that can be had, see `images`.
-    :returns: ``advice``, ``why`` (sentences), ``image`` (``name``, ``date``, ``age_days`` or None, ``newer``: a newer
-        one that is published), ``end_of_support``, ``takes_along`` and ``loses`` (what a rebuild would).
     """
-    host, image, policy = known["host"], known["image"], known["policy"]
-    facts = host.get("rebuild") or {}
+    host, image = known["host"], known["image"]
+    facts: Rebuild = host.get("rebuild") or {}
     why, level = [], 0
 
     ends = facts.get("end_of_support", "")
@@ -45,8 +44,13 @@ def advise(known: Mapping, published: Iterable[Mapping], today: date) -> dict:
     newer = _newer(host["os"], image["date"], published)
     if newer:
         why.append(f"a newer image is published: {newer}")
-    losses = {name: (facts.get(name) or {"count": 0, "names": []}) for name in ("manual", "conffiles", "volumes")}
-    role = (host.get("k3s") or {}).get("role", "")
+    nothing: Some = {"count": 0, "names": []}
+    losses: Losses = {
+        "manual": facts.get("manual", nothing),
+        "conffiles": facts.get("conffiles", nothing),
+        "volumes": facts.get("volumes", nothing),
+    }
+    k3s = host.get("k3s")
     if level:
         why.append(_told(losses))
     return {
@@ -54,26 +58,30 @@ def advise(known: Mapping, published: Iterable[Mapping], today: date) -> dict:
         "why": [reason for reason in why if reason],
         "image": {"name": image["name"], "date": image["date"], "age_days": age, "newer": newer},
         "end_of_support": ends,
-        "takes_along": [f"K3s {role}"] if role else [],
+        "takes_along": [f"K3s {k3s['role']}"] if k3s else [],
         "loses": losses,
     }
 
 
-def _told(losses: Mapping) -> str:
-    words = {"manual": "packages installed by hand", "conffiles": "changed configuration files", "volumes": "volumes"}
-    counted = [f"{losses[name]['count']} {words[name]}" for name in words if losses[name]["count"]]
+def _told(losses: Losses) -> str:
+    words = (
+        (losses["manual"], "packages installed by hand"),
+        (losses["conffiles"], "changed configuration files"),
+        (losses["volumes"], "volumes"),
+    )
+    counted = [f"{some['count']} {what}" for some, what in words if some["count"]]
     return f"a rebuild would lose {', '.join(counted)}" if counted else ""
 
 
-def _newer(system: Mapping, made: str, published: Iterable[Mapping]) -> str:
+def _newer(system: Os, made: str, published: Iterable[Published]) -> str:
     """The newest image of this release that is younger than the host's own; empty: none that is known."""
     mine = [image for image in published if (image["os"], image["version"]) == (system["id"], system["version_id"])]
     newest = max(mine, key=lambda image: image["date"], default=None)
     return f"{newest['name']} of {newest['date']}" if newest and made and newest["date"] > made else ""
 
 
-def images(catalogue: object) -> list:
-    """The images that a catalogue lists: ``os`` (as ID of os-release), ``version``, ``date``, ``name``.
+def images(catalogue: object) -> list[Published]:
+    """The images that a catalogue lists, their ``os`` as ID of os-release.
 
     :param catalogue: what was read: simplestreams, as Ubuntu publishes it (``products`` with ``versions``), or
         ``{"images": [{"os": ..., "version": ..., "date": "YYYY-MM-DD", "name": ...}]}``.
@@ -81,7 +89,7 @@ def images(catalogue: object) -> list:
     """
     if not isinstance(catalogue, Mapping) or not ({"products", "images"} & catalogue.keys()):
         raise ValueError("it has neither `products` (simplestreams) nor `images`")
-    found = []
+    found: list[Published] = []
     for number, image in enumerate(catalogue.get("images") or []):
         try:
             day = date.fromisoformat(image["date"]).isoformat()
@@ -95,9 +103,10 @@ def images(catalogue: object) -> list:
             if len(digits) == 8 and digits.isdigit():
                 found.append(
                     {
-                        **{"os": product.get("os", ""), "version": str(product.get("version", ""))},
-                        **{"date": f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"},
-                        **{"name": f"{product.get('release', '')} {serial}".strip()},
+                        "os": product.get("os", ""),
+                        "version": str(product.get("version", "")),
+                        "date": f"{digits[:4]}-{digits[4:6]}-{digits[6:]}",
+                        "name": f"{product.get('release', '')} {serial}".strip(),
                     }
                 )
     return found

@@ -6,11 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from ..core.shapes import Host
+from .shapes import Assessment, Policy
 
 
 def assessment(
-    policy: Mapping, proxmox: Mapping, lists: Mapping, info: Mapping, cluster: Mapping | None = None
-) -> dict:
+    policy: Policy,
+    proxmox: Mapping[str, Any],
+    lists: Mapping[str, Any],
+    info: Mapping[str, Any],
+    cluster: Mapping[str, Any] | None = None,
+) -> Assessment:
     """What is known about one host, from what was asked of it.
 
     :param policy: its ``patching_*`` values by their names without the prefix.
@@ -20,13 +28,18 @@ def assessment(
     :param lists: the registered result of refreshing the package lists; empty where that was not tried.
     :param info: the registered result of ``host_info``.
     :param cluster: the registered result of ``k3s_info`` on a K3s server.
-    :returns: ``state`` (``ok``, ``off`` or ``refused``), ``reason`` and ``remedy`` of a refusal, ``policy``, ``host``,
-        ``node`` (of Proxmox VE), ``image`` (``name`` and ``date``), ``cluster`` (of K3s, None where no API answered on
-        it).
     """
-    known: dict = {"policy": dict(policy), "host": dict(info.get("host") or {}), "reason": "", "remedy": ""}
-    known |= {"node": proxmox.get("node"), "cluster": (cluster or {}).get("cluster")}
-    known["image"] = {"name": proxmox.get("image") or "", "date": proxmox.get("image_date") or ""}
+    host: Host = info.get("host") or Host()
+    known: Assessment = {
+        "state": "ok",
+        "reason": "",
+        "remedy": "",
+        "policy": policy,
+        "host": host,
+        "node": proxmox.get("node"),
+        "image": {"name": proxmox.get("image") or "", "date": proxmox.get("image_date") or ""},
+        "cluster": (cluster or {}).get("cluster"),
+    }
     if proxmox.get("error"):
         return _refused(
             known,
@@ -44,16 +57,16 @@ def assessment(
     if lists.get("unreachable") or info.get("unreachable"):
         message = str((lists if lists.get("unreachable") else info).get("msg", "")).strip()
         return _refused(known, f"unreachable: {message}", "check that ansible -m ping reaches it, then run again")
-    if info.get("failed") or not known["host"]:
+    if info.get("failed") or not host:
         return _refused(known, str(info.get("msg") or "it was not assessed"), "")
     # What a run has left in the middle it may also mend: that is the step `recover`.
-    unfit = [item for item in known["host"]["unfit"] if not (item.get("mendable") and known["host"]["claim"])]
+    unfit = [item for item in host["unfit"] if not (item.get("mendable") and host["claim"])]
     if unfit:
         return _refused(
             known, "; ".join(item["message"] for item in unfit), "; ".join(item["remedy"] for item in unfit)
         )
-    return {**known, "state": "ok"}
+    return known
 
 
-def _refused(known: dict, reason: str, remedy: str) -> dict:
+def _refused(known: Assessment, reason: str, remedy: str) -> Assessment:
     return {**known, "state": "refused", "reason": " ".join(reason.split()), "remedy": remedy}

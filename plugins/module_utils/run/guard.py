@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..core.problem import PatchingError
 from .policy import check_names
@@ -16,11 +16,11 @@ _HARMLESS_TAGS = {"molecule-idempotence-notest", "molecule-notest", "notest"}
 
 def refusal(
     limit: str,
-    run_tags: Sequence,
-    skip_tags: Sequence,
+    run_tags: Sequence[str],
+    skip_tags: Sequence[str],
     inventory_error: str,
-    names: Mapping,
-    typed: Collection = (),
+    names: Mapping[str, Iterable[str]],
+    typed: Collection[str] = (),
 ) -> str:
     """Why this run must not begin; empty where it may.
 

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from ..core.shapes import Baseline, Host, KeptBaseline
 
-def regressions(before: dict, after: dict) -> list:
+
+def regressions(before: Baseline, after: Baseline) -> list[str]:
     """What was well in the baseline and is not any more, one sentence each; empty when all is as before.
 
-    :param before: baseline: ``failed_units`` (names), ``listeners`` (ports), ``mounts`` (paths) and ``containers`` (how
-        many run); an older one has not all of them.
+    :param before: an older baseline has not all fields.
     :param after: the same, now. A unit that was failed before is nobody's business; one that failed since is.
     """
     problems = [
@@ -30,13 +31,12 @@ def regressions(before: dict, after: dict) -> list:
     return problems
 
 
-def kept_baseline(host: dict) -> dict | None:
+def kept_baseline(host: Host) -> KeptBaseline | None:
     """The health from before a run that broke something, or that died: then its claim kept it.
 
-    :param host: the assessment of a host.
-    :returns: ``run`` and ``baseline``; None where no run has left one.
+    :returns: None where no run has left one.
     """
     claim = host.get("claim")
     if host.get("kept_baseline") or not (claim and claim.get("baseline")):
         return host.get("kept_baseline")
-    return {"run": claim.get("run"), "baseline": claim["baseline"]}
+    return {"run": claim["run"], "baseline": claim["baseline"]}

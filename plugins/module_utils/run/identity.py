@@ -13,6 +13,8 @@ import socket
 import time
 from pathlib import Path
 
+from ..core.shapes import Owner
+
 
 def _start_time(pid: int) -> str | None:
     """When process `pid` started, in clock ticks since boot; None where there is no such process (or no /proc)."""
@@ -39,7 +41,7 @@ def _pid_namespace() -> str:
         return ""
 
 
-def identity() -> dict:
+def identity() -> Owner:
     """Who runs this playbook: enough to tell later, on the same machine, whether it is still at work.
 
     :returns: ``who`` (user@host), ``pid`` and ``started`` of ansible-playbook, ``boot_id`` of the control node, and

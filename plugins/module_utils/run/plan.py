@@ -12,31 +12,33 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from ..core.change import due
+from ..core.shapes import KeptBaseline, Owner
 from ..host.claim import describe, expired
 from . import clusters, steps
 from .advice import advise
 from .health import kept_baseline, regressions
 from .policy import check, deadline, per_run
+from .shapes import Assessment, Clusters, Entry, Plan, PlannedCluster, Policy, Published, Refusal
 from .transaction import reboot_why
 from .waves import with_waves
 
 
 def make_plan(
     run: str,
-    owner: Mapping,
-    assessments: Mapping,
-    dead_runs: Collection,
+    owner: Owner,
+    assessments: Mapping[str, Assessment | None],
+    dead_runs: Collection[str | None],
     now: datetime,
     mode: str = "patch",
-    accepted: Collection = (),
-    peers: Mapping | None = None,
-    published: Collection = (),
-) -> dict:
+    accepted: Collection[str] = (),
+    peers: Mapping[str, Assessment | None] | None = None,
+    published: Collection[Published] = (),
+) -> Plan:
     """Decide who is patched, in which wave and by which steps.
 
     :param run: the id of this run.
     :param owner: see `identity.identity`.
-    :param assessments: host -> `assessment`, or None where there is none.
+    :param assessments: None where there is none.
     :param dead_runs: ids of runs found in claims that are known to be over.
     :param now: the time on the control node, with its zone.
     :param mode: ``patch``; ``reboot`` (no upgrade; ``patching_reboot: never`` does not count); ``recover`` (only hosts
@@ -44,13 +46,9 @@ def make_plan(
     :param accepted: hosts whose health is to be taken as it is now, whatever an earlier run broke.
     :param peers: host that is not to be patched -> its `assessment`: other nodes of the K3s clusters.
     :param published: images that can be had, see `advice.images`.
-    :returns: ``run``, ``began`` (seconds since the epoch), ``owner``, ``mode``, ``policy`` (per run), ``deadline``
-        (see `policy.deadline`), ``k3s`` (see `clusters.clusters`), ``dead`` (the
-        runs that are over: their claims and marks are taken over), ``waves`` (lists of
-        hosts), ``sizes`` (of Ansible's batches), ``totals`` (of the roll), ``claim_seconds`` and ``hosts``.
     :raises PatchingError: a policy is wrong.
     """
-    missing: dict = {
+    missing: Assessment = {
         "state": "refused",
         "reason": "it was not assessed",
         "remedy": "run again with -v",
@@ -61,14 +59,14 @@ def make_plan(
         "cluster": None,
     }
     known = {host: assessments[host] or missing for host in sorted(assessments)}
-    policies = {host: known[host]["policy"] for host in known if known[host]["policy"]}
+    policies = {host: entry["policy"] for host, entry in known.items() if entry["policy"]}
     for host, policy in policies.items():
         check(host, policy)
-    policy = per_run(policies)
+    whole = per_run(policies)
     others = {host: entry for host, entry in (peers or {}).items() if entry}
 
-    def planned(k3s: Mapping) -> dict:
-        own = {host: k3s["clusters"].get(k3s["of"].get(host)) for host in known}
+    def planned(k3s: Clusters) -> dict[str, Entry]:
+        own = {host: k3s["clusters"][k3s["of"][host]] if host in k3s["of"] else None for host in known}
         return {
             host: _plan_host(host, entry, run, owner, dead_runs, mode, host in accepted, own[host])
             for host, entry in known.items()
@@ -77,24 +75,33 @@ def make_plan(
     k3s = clusters.clusters(known, others, dead_runs, accepted)
     hosts = planned(k3s)
     marked = {host for cluster in k3s["clusters"].values() for host in cluster["marked"]}
-    stuck = {host for host in marked if not hosts.get(host, {"steps": []})["steps"]}
+    stuck = {host for host in marked if host not in hosts or not hosts[host]["steps"]}
     if stuck:
         k3s = clusters.clusters(known, others, dead_runs, accepted, stuck)
         hosts = planned(k3s)
     _refuse_twins(hosts, known)
     for host, entry in known.items():
-        asked = entry["host"].get("rebuild")
-        hosts[host]["advice"] = advise(entry, published, now.date()) if asked else None
-    plan = {"run": run, "began": now.timestamp(), "owner": dict(owner), "mode": mode, "policy": policy}
-    plan |= {"hosts": hosts, "k3s": k3s}
+        if entry["host"].get("rebuild") and entry["policy"]:
+            hosts[host]["advice"] = advise(entry, entry["policy"], published, now.date())
     marks = (run for cluster in k3s["clusters"].values() for run in cluster["marked"].values())
-    plan["dead"] = sorted({*filter(None, dead_runs), *marks})
-    return with_waves({**plan, "deadline": deadline(policy["until"], now)})
+    return with_waves(
+        {
+            "run": run,
+            "began": now.timestamp(),
+            "owner": owner,
+            "mode": mode,
+            "policy": whole,
+            "hosts": hosts,
+            "k3s": k3s,
+            "dead": sorted({*filter(None, dead_runs), *marks}),
+            "deadline": deadline(whole["until"], now),
+        }
+    )
 
 
-def _refuse_twins(hosts: dict, known: Mapping) -> None:
+def _refuse_twins(hosts: dict[str, Entry], known: Mapping[str, Assessment]) -> None:
     """Refuse hosts that share a machine-id: clones that were never made different, or one machine under two names."""
-    owners: dict = {}
+    owners: dict[str, list[str]] = {}
     for host, entry in known.items():
         if entry["host"].get("machine_id"):
             owners.setdefault(entry["host"]["machine_id"], []).append(host)
@@ -105,26 +112,33 @@ def _refuse_twins(hosts: dict, known: Mapping) -> None:
             hosts[host] = _refuse(hosts[host], f"it has the machine-id of {others}", remedy)
 
 
-def _refuse(entry: dict, reason: str, remedy: str) -> dict:
+def _refuse(entry: Entry, reason: str, remedy: str) -> Entry:
     return {**entry, "result": "refused", "steps": [], "reason": reason, "remedy": remedy}
 
 
 def _plan_host(
     name: str,
-    known: Mapping,
+    known: Assessment,
     run: str,
-    owner: Mapping,
-    dead_runs: Collection,
+    owner: Owner,
+    dead_runs: Collection[str | None],
     mode: str,
     accepted: bool,
-    cluster: Mapping | None,
-) -> dict:
+    cluster: PlannedCluster | None,
+) -> Entry:
     """The plan of one host: a ``result`` where nothing is to be done to it, else its ``steps``."""
     host, policy = known["host"], known["policy"]
-    entry = {"result": None, "reason": known["reason"], "remedy": known["remedy"], "steps": []}
-    entry |= {"node": known["node"], "os": host.get("os", {}).get("pretty", "")}
-    entry["pending"] = host.get("pending", [])
-    if known["state"] != "ok":
+    entry: Entry = {
+        "result": None,
+        "reason": known["reason"],
+        "remedy": known["remedy"],
+        "steps": [],
+        "node": known["node"],
+        "os": host["os"]["pretty"] if "os" in host else "",
+        "pending": host.get("pending", []),
+        "advice": None,
+    }
+    if known["state"] != "ok" or policy is None:
         return {**entry, "result": "powered off" if known["state"] == "off" else "refused"}
     if host["boot_id"] == owner.get("boot_id"):
         remedy = "run it from another machine, or leave this one out with -e 'patching_hosts=...'"
@@ -137,7 +151,7 @@ def _plan_host(
         return _refuse(entry, f"claimed by {describe(left)}", remedy)
     kept = kept_baseline(host)
     worse = regressions(kept["baseline"], host["baseline"]) if kept else []
-    worse += [each["message"] for each in (cluster or {"broken": {}})["broken"].get(name, [])]
+    worse += [each["message"] for each in (cluster["broken"] if cluster else {}).get(name, [])]
     if kept and worse and not accepted:
         remedy = "mend it; or take the host as it is: -e patching_accept=HOST"
         return _refuse(entry, f"{'; '.join(worse)} (run {kept['run']} left it so)", remedy)
@@ -162,13 +176,15 @@ def _plan_host(
         causes = "; ".join(each["message"] for each in problems)
         return _refuse(entry, causes, "; ".join(each["remedy"] for each in problems))
 
-    entry |= {
-        "steps": steps.planned(_steps(work, name, cluster, policy), cluster is not None) if work else [],
-        "policy": {**policy, "reboot": wanted},
-        "before": {
-            **{name: host[name] for name in ("boot_id", "kernel", "os", "warnings", "starting")},
-            "baseline": clusters.baseline(kept["baseline"] if kept and not accepted else host["baseline"], cluster),
-        },
+    entry["steps"] = steps.planned(_steps(work, name, cluster, policy), cluster is not None) if work else []
+    entry["policy"] = {**policy, "reboot": wanted}
+    entry["before"] = {
+        "boot_id": host["boot_id"],
+        "kernel": host["kernel"],
+        "os": host["os"],
+        "warnings": host["warnings"],
+        "starting": host["starting"],
+        "baseline": clusters.baseline(kept["baseline"] if kept and not accepted else host["baseline"], cluster),
     }
     if work:
         return entry
@@ -178,7 +194,7 @@ def _plan_host(
     return {**entry, "result": "nothing to do"}
 
 
-def _left_to_do(left: str | None, marked: str | None, kept: Mapping | None, worse: list) -> dict:
+def _left_to_do(left: str | None, marked: str | None, kept: KeptBaseline | None, worse: list[str]) -> dict[str, str]:
     """What earlier runs have left to do on a host, before anything else: step -> why.
 
     :param left: the run that left a claim on the host.
@@ -197,7 +213,7 @@ def _left_to_do(left: str | None, marked: str | None, kept: Mapping | None, wors
     return work
 
 
-def _steps(work: Mapping, host: str, cluster: Mapping | None, policy: Mapping) -> dict:
+def _steps(work: Mapping[str, str], host: str, cluster: PlannedCluster | None, policy: Policy) -> dict[str, str]:
     """The steps that carry out what is to be done: step -> why."""
     chosen = {**work}
     if "reboot" not in work:
@@ -205,14 +221,13 @@ def _steps(work: Mapping, host: str, cluster: Mapping | None, policy: Mapping) -
     else:
         chosen["lock"] = ""
         chosen |= {"drain": clusters.drain_why(host, cluster), "restore": ""} if cluster else {}
-    return chosen | {f"patching_{when}": "" for when in ("before", "after") if policy[when]}
+    return chosen | {
+        f"patching_{when}": "" for when, tasks in (("before", policy["before"]), ("after", policy["after"])) if tasks
+    }
 
 
-def refuse(plan: Mapping, refusals: Mapping) -> dict:
-    """The plan without hosts that turned out not to be patchable.
-
-    :param refusals: host -> ``reason`` and ``remedy``.
-    """
+def refuse(plan: Plan, refusals: Mapping[str, Refusal]) -> Plan:
+    """The plan without hosts that turned out not to be patchable."""
     hosts = dict(plan["hosts"])
     for host, refusal in refusals.items():
         hosts[host] = {**hosts[host], "result": "refused", "steps": [], **refusal}

@@ -9,9 +9,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from typing import TypeVar
 
 from ..core.problem import PatchingError
+from .shapes import Policy, RunPolicy
 
+T = TypeVar("T")
 # Every variable that a user may set. What else begins with patching_ is a mistake.
 NAMES = frozenset(
     f"patching_{name}"
@@ -25,8 +28,6 @@ NAMES = frozenset(
     )
 )
 
-# One value for the whole run: the policy's name, its default and the smallest number that makes sense.
-_PER_RUN = {"wave_size": (1, 1), "max_failures": (0, 0), "per_node": (0, 0)}
 _LISTS = {"apart": "a list of labels, such as [dns]", "exclude_packages": "a list of packages, such as [docker-ce]"}
 _CHOICES = {
     "upgrade": ("full", "security", "none"),
@@ -76,7 +77,7 @@ def deadline(until: str | None, now: datetime) -> float | None:
     return nearest.timestamp()
 
 
-def check(host: str, policy: Mapping) -> None:
+def check(host: str, policy: Mapping[str, object]) -> None:
     """Refuse a host's policy where a value is wrong.
 
     :raises PatchingError: says which variable, on which host, and what to use.
@@ -88,28 +89,34 @@ def check(host: str, policy: Mapping) -> None:
         _number(name, policy[name], 0, host)
     for name, wanted in _LISTS.items():
         value = policy[name]
-        listed = isinstance(value, Sequence) and not isinstance(value, str)
-        if not listed or not all(isinstance(item, str) for item in value):
+        items = value if isinstance(value, Sequence) and not isinstance(value, str) else [None]
+        if not all(isinstance(item, str) for item in items):
             raise PatchingError(f"patching_{name} is {value!r} on {host}.", f"Use {wanted}.")
 
 
-def per_run(policies: Mapping) -> dict:
-    """The policy that holds for the whole run: ``wave_size``, ``max_failures``, ``per_node``, ``until``.
+def per_run(policies: Mapping[str, Policy]) -> RunPolicy:
+    """The policy that holds for the whole run.
 
     :param policies: host -> its policy.
     :raises PatchingError: a value is wrong, or two hosts have different ones.
     """
-    chosen = {}
-    for name, (default, smallest) in _PER_RUN.items():
-        hosts = {_number(name, policy[name], smallest, host): host for host, policy in sorted(policies.items())}
-        if len(hosts) > 1:
-            values = ", ".join(f"{value} on {host}" for value, host in sorted(hosts.items()))
-            raise PatchingError(
-                f"patching_{name} has two values in one run: {values}.", "Set it once, in group_vars/all."
-            )
-        chosen[name] = next(iter(hosts), default)
-    untils = {policy["until"]: host for host, policy in sorted(policies.items())}
-    if len(untils) > 1:
-        values = ", ".join(f"{value or 'none'} on {host}" for value, host in untils.items())
-        raise PatchingError(f"patching_until has two values in one run: {values}.", "Set it once, in group_vars/all.")
-    return {**chosen, "until": next(iter(untils), None)}
+    own = sorted(policies.items())
+    return {
+        "wave_size": _same_number("wave_size", {host: policy["wave_size"] for host, policy in own}, 1, 1),
+        "max_failures": _same_number("max_failures", {host: policy["max_failures"] for host, policy in own}, 0, 0),
+        "per_node": _same_number("per_node", {host: policy["per_node"] for host, policy in own}, 0, 0),
+        "until": _same("until", {host: policy["until"] for host, policy in own}, None),
+    }
+
+
+def _same_number(name: str, values: Mapping[str, object], default: int, smallest: int) -> int:
+    return _same(name, {host: _number(name, value, smallest, host) for host, value in values.items()}, default)
+
+
+def _same(name: str, values: Mapping[str, T], default: T) -> T:
+    """The one value that all hosts have; the default where there is no host."""
+    hosts = {value: host for host, value in values.items()}
+    if len(hosts) > 1:
+        told = ", ".join(f"{'none' if value in (None, '') else value} on {host}" for value, host in hosts.items())
+        raise PatchingError(f"patching_{name} has two values in one run: {told}.", "Set it once, in group_vars/all.")
+    return next(iter(hosts), default)

@@ -9,34 +9,41 @@ more while the tasks of the user run after the end of the transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 
+from ..core.change import Change
+from ..core.shapes import Host
 from . import steps as table
+from .shapes import Begun, Fact, Record, Timed
 
 
-def step(record: Mapping, name: str, at: float) -> dict:
+def step(record: Record, name: str, at: float) -> Record:
     """The record of a host that has begun a step.
 
     :param record: the record so far; empty at the beginning.
     :param name: the step, a key of `steps.STEPS`.
     :param at: seconds since the epoch.
     """
-    begun = {**record, "result": "lost", "step": name, "away": table.step(name).away}
+    begun: Record = {**record, "result": "lost", "step": name, "away": table.step(name).away}
     begun["marks"] = [*_begun(record), {"step": name, "at": at}]
     if record.get("result", "lost") != "lost":
-        begun["ended"] = {key: record[key] for key in ("result", "step", "reason", "remedy")}
+        begun["ended"] = {
+            "result": record["result"],
+            "step": record["step"],
+            "reason": record["reason"],
+            "remedy": record["remedy"],
+        }
     return begun
 
 
-def _begun(record: Mapping) -> list:
+def _begun(record: Record) -> list[Begun]:
     """The steps with their beginnings, without the mark of an end."""
     return [mark for mark in record.get("marks", []) if mark["step"]]
 
 
-def steps(record: Mapping) -> list:
+def steps(record: Record) -> list[Timed]:
     """The steps in their order: ``name`` and ``seconds``, None for the one in which the host was lost."""
-    taken = [
+    taken: list[Timed] = [
         {"name": mark["step"], "seconds": round(after["at"] - mark["at"], 1)}
         for mark, after in pairwise(record["marks"])
     ]
@@ -46,23 +53,22 @@ def steps(record: Mapping) -> list:
 
 
 def finish(
-    record: Mapping,
+    record: Record,
     result: str,
     at: float,
-    after: Mapping | None = None,
-    packages: list | None = None,
+    after: Host | None = None,
+    packages: list[Change] | None = None,
     reason: str = "",
-    log: list | None = None,
-) -> dict:
+    log: list[str] | None = None,
+) -> Record:
     """The record of a host whose transaction has ended.
 
     :param result: ``patched``, ``reboot pending`` or ``failed``; ``lost`` where the host does not answer any more.
     :param at: seconds since the epoch.
     :param after: the assessment after the transaction, where the host gave one.
-    :param packages: what was upgraded: name, old, new.
+    :param packages: what was upgraded.
     :param log: the last lines of apt-get and dpkg, where the upgrade failed.
     """
-    after = after or {}
     return _with_kept(
         {
             **_ended(record, at),
@@ -72,13 +78,13 @@ def finish(
             "reason": " ".join(reason.split()),
             "remedy": table.step(record["step"]).remedy if result == "failed" else "",
             "log": list(log or []),
-            "boot_id": after.get("boot_id"),
-            "kernel": (after.get("kernel") or {}).get("running"),
+            "boot_id": after["boot_id"] if after else None,
+            "kernel": after["kernel"]["running"] if after else None,
         }
     )
 
 
-def finish_after(record: Mapping, at: float, failure: str = "") -> dict:
+def finish_after(record: Record, at: float, failure: str = "") -> Record:
     """The record of a host on which the tasks of the user after the transaction have run.
 
     What the transaction came to is not forgotten: ``step`` is the first one that failed.
@@ -104,17 +110,21 @@ def _joined(*texts: str) -> str:
     return "; ".join(dict.fromkeys(filter(None, texts)))
 
 
-def _ended(record: Mapping, at: float) -> dict:
+def _ended(record: Record, at: float) -> Record:
     """The record with its end, and with the seconds of each step added up."""
-    marks = [*_begun(record), {"step": "", "at": at}]
-    seconds: dict = {}
+    marks: list[Begun] = [*_begun(record), {"step": "", "at": at}]
+    seconds: dict[str, float] = {}
     for begun, ended in pairwise(marks):
         seconds[begun["step"]] = round(seconds.get(begun["step"], 0) + ended["at"] - begun["at"], 1)
     return {**record, "marks": marks, "seconds": seconds}
 
 
-def _with_kept(record: dict) -> dict:
-    """The record with what the host itself keeps of it: ``result``, ``reason``, ``packages`` (how many), ``kernel``."""
-    kept = {name: record[name] for name in ("result", "reason")}
-    kept |= {"packages": len(record["packages"]), "kernel": (record["kernel"] or {}).get("release")}
+def _with_kept(record: Record) -> Record:
+    """The record with what the host itself keeps of it."""
+    kept: Fact = {
+        "result": record["result"],
+        "reason": record["reason"],
+        "packages": len(record["packages"]),
+        "kernel": record["kernel"]["release"] if record["kernel"] else None,
+    }
     return {**record, "kept": kept}

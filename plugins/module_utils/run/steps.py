@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .shapes import PlannedStep
+
 _CLUSTER = "on a server: k3s kubectl get nodes,pods -A; mend it, then run again"
 
 
@@ -169,8 +171,8 @@ def step(key: str) -> Step:
     return next((row for row in STEPS if row.key == key), Step(key, key, ""))
 
 
-def planned(decided: Mapping, node: bool) -> list:
-    """The steps of a host in their order, each with ``step`` and ``why`` (empty: it needs no reason).
+def planned(decided: Mapping[str, str], node: bool) -> list[PlannedStep]:
+    """The steps of a host in their order.
 
     :param decided: step -> why, for those that not every host goes through; a reason for one of the others is kept.
     :param node: is the host a node of a K3s cluster?
@@ -179,16 +181,16 @@ def planned(decided: Mapping, node: bool) -> list:
     return [{"step": key, "why": decided.get(key, "")} for key in keys]
 
 
-def legend() -> dict:
+def legend() -> dict[str, str]:
     """kind -> the steps that are of it, in words; the rest comes last."""
-    kinds: dict = {}
+    kinds: dict[str, list[str]] = {}
     for row in STEPS:
         kinds.setdefault(row.kind, []).append(row.title)
     other = {"other": kinds.pop("other", [])}
     return {kind: ", ".join(titles) for kind, titles in {**kinds, **other}.items()}
 
 
-def markdown() -> list:
+def markdown() -> list[str]:
     """The table of the docs, as lines."""
     lines = ["| step | what happens | for | may take | after a failure in it |", "|---|---|---|---|---|"]
     for row in STEPS:

@@ -3,24 +3,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One host's transaction: is it the turn of a step, is the host proved, and what is the outcome? Pure.
 
-``entry`` is the host in the plan. ``answers`` are what the steps have registered, by their keys; empty where one did
+``answers`` are what the steps have registered, by their keys; empty where one did
 not run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
-from ..core.change import full_name
+from ..core.change import Change, full_name
+from ..core.shapes import Host, Reboot
 from . import record as recording
 from .health import regressions
+from .shapes import Before, Entry, Failure, Record
 from .steps import STEPS, step
 
+Answers = Mapping[str, Mapping[str, Any]]
 # Runs in every outcome in which the host answers.
 _AFTER = "patching_after"
 
 
-def reboot_why(wanted: str, reboot: Mapping, upgrades: bool) -> str:
+def reboot_why(wanted: str, reboot: Reboot, upgrades: bool) -> str:
     """Why a host is rebooted; empty where it is not.
 
     :param wanted: ``patching_reboot``: ``if_required``, ``never`` or ``always``.
@@ -36,28 +40,28 @@ def reboot_why(wanted: str, reboot: Mapping, upgrades: bool) -> str:
     return f"expected: {'; '.join(reboot['expected'])}" if upgrades and reboot["expected"] else ""
 
 
-def _planned(entry: Mapping) -> set:
+def _planned(entry: Entry) -> set[str]:
     return {each["step"] for each in entry["steps"]}
 
 
-def _is_node(planned: Collection) -> bool:
+def _is_node(planned: Collection[str]) -> bool:
     return any(step(key).node for key in planned)
 
 
-def walk(hosts: Mapping, names: Collection) -> list:
+def walk(hosts: Mapping[str, Entry], names: Collection[str]) -> list[str]:
     """The steps that some of these hosts may go through, in their order: a wave takes them together.
 
     :param hosts: host -> its entry.
     :param names: the hosts of the wave; one that is not in the plan, such as a conductor, has no steps.
     """
-    possible: set = set()
+    possible: set[str] = set()
     for planned in filter(None, (_planned(hosts[name]) for name in names if name in hosts)):
         # What the upgrade brings may want a reboot that nobody expected.
         possible |= planned | {row.key for row in STEPS if row.decided and (_is_node(planned) or not row.node)}
     return [row.key for row in STEPS if row.key in possible]
 
 
-def due(key: str, entry: Mapping, answers: Mapping) -> bool:
+def due(key: str, entry: Entry, answers: Answers) -> bool:
     """Does this host go through the step?"""
     planned = _planned(entry)
     if not step(key).decided:
@@ -65,13 +69,13 @@ def due(key: str, entry: Mapping, answers: Mapping) -> bool:
     node = _is_node(planned)
     reboots = bool(reboot_why(entry["policy"]["reboot"], answers["assess"]["host"]["reboot"], "upgrade" in planned))
     if reboots and node and key not in ("lock", "drain"):
-        reboots = answers["drain"]["ready"]
+        reboots = bool(answers["drain"]["ready"])
     if key == "restart services":
         return not reboots
     return reboots and (node or not step(key).node)
 
 
-def advance(key: str, entry: Mapping, record: Mapping, answers: Mapping, at: float) -> dict:
+def advance(key: str, entry: Entry, record: Record, answers: Answers, at: float) -> Record:
     """The record of a host when the wave comes to a step.
 
     :param key: the step; empty at the end of all.
@@ -91,13 +95,13 @@ def advance(key: str, entry: Mapping, record: Mapping, answers: Mapping, at: flo
     return {**(recording.step(record, key, at) if begins else record), "begun": begins}
 
 
-def _end(entry: Mapping, record: Mapping, answers: Mapping, at: float) -> dict:
+def _end(entry: Entry, record: Record, answers: Answers, at: float) -> Record:
     """The record of a host when no task of it has failed: what the host itself says at the end decides all the same."""
     problems = unproved(answers["prove"], entry["before"])
     if problems:
         reason = f"prove: {'; '.join(problems)}"
         return recording.finish(record, "failed", at, packages=_packages(answers), reason=reason)
-    after = answers["prove"]["host"]
+    after: Host = answers["prove"]["host"]
     packages, restless = _packages(answers), _restless(entry["before"], after)
     notes = [answers["drain"].get("skipped"), answers["recover"].get("earlier")]
     if packages and answers["restart services"].get("skipped"):
@@ -114,11 +118,9 @@ def _end(entry: Mapping, record: Mapping, answers: Mapping, at: float) -> dict:
     )
 
 
-def fail(record: Mapping, answers: Mapping, failure: Mapping, at: float) -> dict:
+def fail(record: Record, answers: Answers, failure: Failure, at: float) -> Record:
     """The record of a host on which a step has failed.
 
-    :param failure: ``result`` of the task that failed, its name (``task``), and what became of asking the host whether
-        it still answers (``again``; skipped where that says nothing).
     :param at: seconds since the epoch.
     """
     result, again = failure["result"], failure["again"]
@@ -137,16 +139,16 @@ def fail(record: Mapping, answers: Mapping, failure: Mapping, at: float) -> dict
     return {**ended, "begun": False}
 
 
-def _packages(answers: Mapping) -> list:
+def _packages(answers: Answers) -> list[Change]:
     return [*answers["recover"].get("packages", []), *answers["upgrade"].get("packages", [])]
 
 
-def _restless(before: Mapping, after: Mapping) -> list:
+def _restless(before: Before, after: Host) -> list[str]:
     """The units that are starting and were not before: one of them may fail yet."""
     return [unit for unit in after["starting"] if unit not in before["starting"]]
 
 
-def proved(answer: Mapping, before: Mapping) -> bool:
+def proved(answer: Mapping[str, Any], before: Before) -> bool:
     """Is the host as healthy as before, with nothing that may still change it? Asked until it is, or time is over.
 
     :param answer: the result of ``host_info``; without ``host`` where it failed.
@@ -154,11 +156,11 @@ def proved(answer: Mapping, before: Mapping) -> bool:
     """
     if "host" not in answer:
         return False
-    after = answer["host"]
+    after: Host = answer["host"]
     return not _restless(before, after) and not regressions(before["baseline"], after["baseline"])
 
 
-def unproved(answer: Mapping, before: Mapping) -> list:
+def unproved(answer: Mapping[str, Any], before: Before) -> list[str]:
     """What speaks against the host when time is over, one sentence each; a unit that is still starting does not."""
     if "host" not in answer:
         return [f"it cannot be assessed: {answer.get('msg', '')}"]

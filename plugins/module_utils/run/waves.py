@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ..core.change import due
+from ..core.change import Change, due
+from .shapes import Decided, Entry, Go, Plan, Record, RollMember, Totals
 from .steps import step
 
 # A local host at the end of each wave, which outlives the wave's members and says whether the next wave may open.
@@ -23,7 +24,7 @@ def conductor(wave: int) -> str:
     return f"{CONDUCTOR}{wave}"
 
 
-def with_waves(plan: dict) -> dict:
+def with_waves(plan: Decided | Plan) -> Plan:
     """The plan with its waves, and with the sizes of Ansible's batches: each wave and its conductor."""
     waves = _waves(plan)
     totals = _totals(plan, waves)
@@ -37,8 +38,7 @@ def with_waves(plan: dict) -> dict:
     }
 
 
-def _totals(plan: Mapping, waves: list) -> dict:
-    """``hosts``, ``waves``, ``updates``, ``security`` and ``reboots`` of the roll; ``seconds`` is an estimate."""
+def _totals(plan: Decided, waves: list[list[str]]) -> Totals:
     planned = [plan["hosts"][host] for members in waves for host in members]
     changes = [each for entry in planned for each in _installs(entry)]
     return {
@@ -51,23 +51,23 @@ def _totals(plan: Mapping, waves: list) -> dict:
     }
 
 
-def _seconds(entry: Mapping) -> int:
+def _seconds(entry: Entry) -> int:
     """How long a host's transaction may take."""
     return sum(step(each["step"]).seconds for each in entry["steps"]) + _SECONDS_A_PACKAGE * len(_installs(entry))
 
 
-def _installs(entry: Mapping) -> list:
+def _installs(entry: Entry) -> list[Change]:
     """What a host's transaction would install."""
     return due(entry["pending"]) if any(each["step"] == "upgrade" for each in entry["steps"]) else []
 
 
-def _waves(plan: Mapping) -> list:
+def _waves(plan: Decided) -> list[list[str]]:
     """Waves of hosts: lower rings first, never too many at once, never two that share a label of `apart`."""
     planned = [(int(entry["policy"]["ring"]), host) for host, entry in plan["hosts"].items() if entry["steps"]]
     planned, blocks = _blocks(plan, planned)
-    waves: list = []
+    waves: list[list[str]] = []
     # The waves of this ring that have room: looking at the full ones again would take ages with 10,000 hosts.
-    roomy: list = []
+    roomy: list[list[str]] = []
     last_ring = None
     for ring, host in sorted(planned):
         while blocks and blocks[0][0] < ring:
@@ -90,7 +90,7 @@ def _waves(plan: Mapping) -> list:
     return waves + [[node] for _ring, nodes in blocks for node in nodes]
 
 
-def _blocks(plan: Mapping, planned: list) -> tuple[list, list]:
+def _blocks(plan: Decided, planned: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], list[tuple[int, list[str]]]]:
     """The planned hosts that are in no cluster; and each cluster's nodes in their order, by the lowest of their rings.
 
     A cluster is one block: its nodes go alone, one after the other, after the plain hosts of that ring.
@@ -105,19 +105,16 @@ def _blocks(plan: Mapping, planned: list) -> tuple[list, list]:
     return [each for each in planned if each[1] not in of], sorted(blocks)
 
 
-def roll(plan: Mapping) -> list:
-    """The hosts of the roll in the order of its batches: the members of each wave, then its conductor.
-
-    :returns: dicts of ``name``, ``wave`` and ``conductor`` (a boolean).
-    """
-    order = []
+def roll(plan: Plan) -> list[RollMember]:
+    """The hosts of the roll in the order of its batches: the members of each wave, then its conductor."""
+    order: list[RollMember] = []
     for number, members in enumerate(plan["waves"], start=1):
         order += [{"name": host, "wave": number, "conductor": False} for host in members]
         order.append({"name": conductor(number), "wave": number, "conductor": True})
     return order
 
 
-def held(plan: Mapping) -> list:
+def held(plan: Plan) -> list[str]:
     """Nodes that are not in the roll, and belong to the clusters of those that are: they are claimed as well."""
     planned = {host for members in plan.get("waves", ()) for host in members}
     return [
@@ -129,7 +126,7 @@ def held(plan: Mapping) -> list:
     ]
 
 
-def may_open(plan: Mapping, wave: int, batch: Collection, go: int) -> bool:
+def may_open(plan: Plan, wave: int, batch: Collection[str], go: int) -> bool:
     """May this wave open? Only if it is what was planned and the conductor before it has said so.
 
     :param batch: the hosts that Ansible is about to work on.
@@ -139,13 +136,12 @@ def may_open(plan: Mapping, wave: int, batch: Collection, go: int) -> bool:
     return bool(planned) and go == wave and sorted(batch) == sorted([*planned, conductor(wave)])
 
 
-def next_go(plan: Mapping, wave: int, records: Mapping, now: float) -> dict:
+def next_go(plan: Plan, wave: int, records: Mapping[str, Record | None], now: float) -> Go:
     """May the wave after this one open?
 
     :param wave: the wave that has ended; 0 before the first.
     :param records: host -> its record, or None, for every planned host.
     :param now: seconds since the epoch.
-    :returns: ``go``, the wave that may open next or 0; and ``stopped``, why none may.
     """
     bad, closed = _gone_wrong(plan, wave, records)
     if len(bad) > plan["policy"]["max_failures"]:
@@ -158,27 +154,31 @@ def next_go(plan: Mapping, wave: int, records: Mapping, now: float) -> dict:
     return {"go": go, "stopped": ""}
 
 
-def _gone_wrong(plan: Mapping, wave: int, records: Mapping) -> tuple[list, set]:
+def _gone_wrong(plan: Plan, wave: int, records: Mapping[str, Record | None]) -> tuple[list[str], set[str]]:
     """The hosts that failed or were lost in the waves so far, and the clusters that this has closed.
 
     A failure closes its own K3s cluster, whatever is tolerated elsewhere: its later nodes have no record, and are not
     lost.
     """
-    of, bad, closed = plan["k3s"]["of"], [], set()
+    of = plan["k3s"]["of"]
+    bad: list[str] = []
+    closed: set[str] = set()
     for host in (host for members in plan["waves"][:wave] for host in members):
-        if records.get(host) is None and of.get(host) in closed:
+        record = records.get(host)
+        if record is None and of.get(host) in closed:
             continue
-        if (records.get(host) or {"result": "lost"})["result"] in ("failed", "lost"):
+        if record is None or record["result"] in ("failed", "lost"):
             bad.append(host)
             closed |= {of[host]} if host in of else set()
     return bad, closed
 
 
-def closed_clusters(plan: Mapping, records: Mapping) -> dict:
+def closed_clusters(plan: Plan, records: Mapping[str, Record | None]) -> dict[str, str]:
     """host -> the node whose failure closed its cluster before it was its turn."""
-    of: Mapping = plan["k3s"]["of"]
-    culprits: dict = {}
+    of = plan["k3s"]["of"]
+    culprits: dict[str, str] = {}
     for host in (host for members in plan["waves"] for host in members if host in of):
-        if (records.get(host) or {"result": ""})["result"] in ("failed", "lost"):
+        record = records.get(host)
+        if record and record["result"] in ("failed", "lost"):
             culprits.setdefault(of[host], host)
-    return {host: culprits[of[host]] for host in plan["hosts"] if of.get(host) in culprits}
+    return {host: culprits[of[host]] for host in plan["hosts"] if host in of and of[host] in culprits}

@@ -16,7 +16,7 @@ def advise(made="2026-06-01", ends="2029-05-31", published=(), k3s=None, **facts
         "image": {"name": "noble" if made else "", "date": made},
         "policy": {"rebuild_image_days": 365, "rebuild_support_days": 90},
     }
-    return advising.advise(known, published, TODAY)
+    return advising.advise(known, known["policy"], published, TODAY)
 
 
 @pytest.mark.parametrize(

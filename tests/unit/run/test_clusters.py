@@ -200,6 +200,7 @@ def test_the_mark_of_a_live_run_stops_its_cluster():
 
 def test_what_a_drain_will_meet_stands_in_the_plan():
     forecast = {
+        **{key: [] for key in ("job", "empty_dir", "local", "homeless")},
         "moving": 3,
         "no_disruption": [{"budget": "db/pg", "pods": ["db/pg-0"]}],
         "two_budgets": [{"pod": "web/a", "budgets": ["web/x", "web/y"]}],
