@@ -85,11 +85,31 @@ def advice(what: str, why: list, age: int = 120) -> dict:
     }
 
 
+def playbook(name: str, **variables: str) -> dict:
+    """A command for the control node."""
+    words = [word for key, value in variables.items() for word in ("-e", f"{key}={value}")]
+    return {"where": "control", "host": "", "argv": ["ansible-playbook", f"homelab.patching.{name}", *words]}
+
+
+def on_host(*argv: str, host: str) -> dict:
+    """A command for a host."""
+    return {"where": "host", "host": host, "argv": list(argv)}
+
+
+def troubled(remedy: str, *commands: dict) -> dict:
+    """What a report says of a host with a problem."""
+    where = {"control": "on the control node", "host": "on a host"}
+    typed = [f"{where[each['where']]}: {' '.join(each['argv'])}" for each in commands]
+    problem = {"cause": "something is wrong", "remedy": remedy, "commands": list(commands)}
+    return {"problems": [problem], "remedy": "; ".join([remedy, *typed])}
+
+
 def host(result: str, at: float | None = None, steps: tuple = (), **more: object) -> dict:
     """A host of a report; `at` is how many seconds after the run its transaction began."""
     patched = result == "patched"
     return {
-        **{"result": result, "reason": "", "remedy": "", "wanted": True, "os": "Debian 13", "node": "pve1", "log": []},
+        **{"result": result, "reason": "", "wanted": True, "os": "Debian 13", "node": "pve1", "log": []},
+        **{"problems": [], "remedy": ""},
         "began": None if at is None else BEGAN + at,
         "steps": [{"name": name, "seconds": seconds} for name, seconds in steps],
         "seconds": dict(steps),
@@ -158,7 +178,7 @@ def good() -> dict:
             **{"at": 131, "steps": (("claim", 0.4), ("upgrade", 33.0), ("prove", 5.0))},
             **{"installed": changes(), "security": security(closed=True), "pending": [], "advice": old},
             reason="the running kernel is not the newest that is installed",
-            remedy="when it suits you: ansible-playbook homelab.patching.reboot -e patching_hosts=nas1",
+            **troubled("reboot it when it suits you", playbook("reboot", patching_hosts="nas1")),
         ),
         "lab1": host("powered off", security=None, pending=None, advice=None, reason="Proxmox VE says stopped"),
     }
@@ -169,7 +189,7 @@ def good() -> dict:
 def stopped() -> dict:
     """A run that stopped in its second wave."""
     hosts = good()["hosts"]
-    never = {"reason": "the wave before had a failed host: db1", "remedy": "run again", "advice": None}
+    never = {"reason": "the wave before had a failed host: db1", **troubled("run again"), "advice": None}
     for name in ("k3s-agent1", "k3s-agent2", "k3s-server1"):
         hosts[name] = host("not attempted", **never)
     hosts["db1"] = host(
@@ -177,7 +197,11 @@ def stopped() -> dict:
         **{"at": 132, "steps": (("claim", 0.5), ("upgrade", 88.0)), "installed": changes(FIXES[:1])},
         security=security(closed=True, fixes=FIXES[:1]) + security(closed=False, fixes=FIXES[1:]),
         reason="upgrade: apt-get ended with 100: postgresql-17 could not be configured",
-        remedy="on the host: dpkg --audit; apt-get --fix-broken install; then run again",
+        **troubled(
+            "put the packages in order, then run again, which does the rest",
+            on_host("dpkg", "--audit", host="db1"),
+            on_host("apt-get", "--fix-broken", "install", host="db1"),
+        ),
         log=[
             "Setting up postgresql-17 (17.7-0+deb13u1) ...",
             "Job for postgresql@17-main.service failed because the control process exited with error code.",
@@ -190,7 +214,7 @@ def stopped() -> dict:
         "refused",
         **{"security": None, "pending": None, "advice": None, "os": ""},
         reason="unreachable: ssh: connect to host 198.18.0.31 port 22: No route to host",
-        remedy="check that ansible -m ping reaches it, then run again",
+        **troubled("check that ansible -m ping reaches it, then run again"),
     )
     waves = [["dns1", "web1", "web2"], ["db1", "git1", "nas1"], ["k3s-agent1"], ["k3s-agent2"], ["k3s-server1"]]
     clusters = {"k3s": ["k3s-agent1", "k3s-agent2", "k3s-server1"]}
@@ -207,7 +231,7 @@ def fleet(size: int) -> dict:
         more = {"installed": [change(f"package{each}", "1.0-1", "1.0-2") for each in range(20)]}
         hosts[name] = host("patched", 60 + number // 10 * 300, steps, **more)
     if size > 10:
-        wrong = {"reason": "prove: nginx.service has failed since the baseline", "remedy": "then run again"}
+        wrong = {"reason": "prove: nginx.service has failed since the baseline", **troubled("run again")}
         hosts[names[size // 2]] = host("failed", 60 + size // 2 // 10 * 300, PLAIN, **wrong)
     waves = [names[at : at + 10] for at in range(0, size, 10)]
     return report(hosts, waves, 60 + len(waves) * 300)
@@ -217,7 +241,11 @@ def second(made: dict) -> dict:
     """The same run as the second schema told it."""
     hosts = {}
     for name, host in made["hosts"].items():
-        kept = {field: value for field, value in host.items() if field not in ("installed", "pending", "security")}
+        kept = {
+            field: value
+            for field, value in host.items()
+            if field not in ("installed", "pending", "security", "problems")
+        }
         pending = host["pending"]
         hosts[name] = {
             **kept,
@@ -257,7 +285,12 @@ def hostile() -> dict:
     script = "</script><script>document.title='owned'</script>"
     known["installed"][0] |= {"name": script, "new": HOSTILE}
     known["security"][0] |= {"name": script, "source": HOSTILE, "new": script, "cves": [script], "since": HOSTILE}
-    known |= {"result": "failed", "reason": script, "remedy": f"on the host: dpkg --audit {HOSTILE}", "log": [script]}
+    known |= {
+        "result": "failed",
+        "reason": script,
+        "log": [script],
+        **troubled(script, on_host("dpkg", HOSTILE, host=script)),
+    }
     known |= {"os": script, "node": HOSTILE, "advice": advice("rebuild", [HOSTILE, script])}
     known["steps"].append({"name": HOSTILE, "seconds": 30})
     known["pending"] = [change(script, HOSTILE, script), change(HOSTILE, script, script, held_by=script)]

@@ -94,7 +94,9 @@ host:
       description: Whether a reboot is C(required) now, and why; and why one is expected after the upgrade.
       type: dict
     unfit:
-      description: Why the host must not be patched now, each with message, remedy and mendable (recovery can fix it).
+      description:
+        - Why the host must not be patched now, each with C(cause), C(remedy), C(commands) and C(mendable) (recovery can
+          fix it).
       type: list
       elements: dict
     starting:
@@ -145,7 +147,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from ..module_utils.core.change import Change, due, full_name
-from ..module_utils.core.problem import PatchingError
+from ..module_utils.core.problem import PatchingError, Problem, on_host, playbook, problem
 from ..module_utils.core.shapes import Kernels
 from ..module_utils.host import claim_file, disk, dpkg, health, kernels, losses, system
 from ..module_utils.host.apt import Size, space_needed
@@ -186,30 +188,31 @@ def _os() -> dict:
     }
 
 
-def _unfit(clock: float | None) -> list:
-    """Why the host must not be patched now."""
+def _unfit(clock: float | None) -> list[Problem]:
+    """Why the host must not be patched now, but for a dpkg that was interrupted."""
     problems = []
-
-    def problem(message: str, remedy: str, mendable: bool = False) -> None:
-        problems.append({"message": message, "remedy": remedy, "mendable": mendable})
-
     if shutil.which("pveversion"):
-        problem("this is a Proxmox VE host, not a guest", "leave it out: tag it nopatch, or -e 'patching_hosts=...'")
-    audit = system.run(["dpkg", "--audit"]).stdout.strip()
-    if audit:
-        problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "on the host: dpkg --configure -a", mendable=True)
+        leave = "leave it out: tag it nopatch, or -e 'patching_hosts=...'"
+        problems.append(problem("this is a Proxmox VE host, not a guest", leave))
     for device in dpkg.grub_devices():
         if not Path(device).exists():
-            problem(
-                f"grub-pc would be installed on {device}, which is not there", "on the host: dpkg-reconfigure grub-pc"
-            )
+            why = f"grub-pc would be installed on {device}, which is not there"
+            problems.append(problem(why, "", on_host("dpkg-reconfigure", "grub-pc")))
     if clock and abs(time.time() - clock) > _CLOCK_SECONDS:
-        wrong = round(time.time() - clock)
-        problem(f"its clock is {wrong} s away from the control node's", "on the host: timedatectl set-ntp true")
+        why = f"its clock is {round(time.time() - clock)} s away from the control node's"
+        problems.append(problem(why, "", on_host("timedatectl", "set-ntp", "true")))
     scheduled = system.shutdown_scheduled()
     if scheduled:
-        problem(f"a {scheduled} is scheduled on the host", "wait for it, or on the host: shutdown -c")
+        why = f"a {scheduled} is scheduled on the host"
+        problems.append(problem(why, "wait for it, or cancel it", on_host("shutdown", "-c")))
     return problems
+
+
+def _interrupted() -> list[Problem]:
+    """What dpkg has left in the middle. A run that left it so may also mend it."""
+    audit = system.run(["dpkg", "--audit"]).stdout.strip()
+    finish = on_host("dpkg", "--configure", "-a")
+    return [problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "", finish)] if audit else []
 
 
 def _needrestart() -> Needrestart | None:
@@ -235,17 +238,16 @@ def _expected(changes: list[Change]) -> list[str]:
     return predicted_reasons(changes, dpkg.mapped_packages(REBOOT_SERVICES)) if changes else []
 
 
-def _no_room(changes: list[Change], sizes: dict[str, Size]) -> list:
-    """Where the disk is too small for the upgrade; see `_unfit`."""
+def _no_room(changes: list[Change], sizes: dict[str, Size]) -> list[Problem]:
+    """Where the disk is too small for the upgrade."""
     kernel, initrd = disk.boot_bytes()
     short = disk.short_of_space(space_needed(changes, sizes, kernel or _KERNEL_BYTES, initrd))
     return [
-        {
-            "message": f"only {item['free'] // 1_000_000} MB free in {item['path']},"
+        problem(
+            f"only {item['free'] // 1_000_000} MB free in {item['path']},"
             f" the upgrade needs {item['needed'] // 1_000_000} MB",
-            "remedy": f"on the host: make room in {item['path']}",
-            "mendable": False,
-        }
+            f"make room in {item['path']}",
+        )
         for item in short
     ]
 
@@ -275,44 +277,33 @@ def _image() -> dict:
 
 def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dict:
     """The assessment of this host; see RETURN."""
-    unfit = _unfit(clock)
+    interrupted, problems = _interrupted(), _unfit(clock)
     if lists.get("rc", 0) != 0:
         text = f"{lists.get('stderr', '')}\n{lists.get('msg', '')}"
         cause = next((line for line in text.splitlines() if line.startswith("E:")), text.strip()[-200:])
-        unfit.append(
-            {"message": f"the package lists cannot be refreshed: {cause}", "remedy": "on the host: apt-get update"}
-        )
+        problems.append(problem(f"the package lists cannot be refreshed: {cause}", "", on_host("apt-get", "update")))
 
     found = NOTHING
     try:
         # Working an upgrade out is `apt-get check` as well: with broken dependencies it fails.
-        found = check() if unfit or upgrade == "none" else pending(apt_pkg, exclude)
+        found = check() if interrupted or problems or upgrade == "none" else pending(apt_pkg, exclude)
     except PatchingError as exc:
-        unfit.append({"message": exc.message, "remedy": exc.remedy})
+        problems.append(problem(exc.message, exc.remedy, *exc.commands))
     listed, removals = found["pending"], found["removals"]
     if upgrade == "security":
         wanted: list[Change] = [{**each, "new": each["security"]} for each in due(listed) if each["security"]]
         listed, removals = [*wanted, *(each for each in listed if each["held_by"])], []
     changes = due(listed)
     if removals:
-        unfit.append(
-            {
-                "message": f"the upgrade would remove {', '.join(sorted(removals))}",
-                "remedy": "look at it on the host: apt-get --simulate dist-upgrade",
-            }
-        )
+        look = on_host("apt-get", "--simulate", "dist-upgrade")
+        problems.append(problem(f"the upgrade would remove {', '.join(sorted(removals))}", "look at it", look))
 
-    unfit += _no_room(changes, found["sizes"])
+    problems += _no_room(changes, found["sizes"])
     k3s = local.facts()
-    unfit += [{**each, "mendable": False} for each in (k3s or {"problems": []})["problems"]]
+    problems += k3s["problems"] if k3s else []
     if k3s and _automatic_reboot():
-        unfit.append(
-            {
-                "message": "it is a K3s node, and Unattended-Upgrade::Automatic-Reboot is on: it would go undrained",
-                "remedy": "put the daily policy of this collection in force: ansible-playbook homelab.patching.policy",
-                "mendable": False,
-            }
-        )
+        why = "it is a K3s node, and Unattended-Upgrade::Automatic-Reboot is on: it would go undrained"
+        problems.append(problem(why, "put the daily policy of this collection in force", playbook("policy")))
 
     kernel, reasons = _reboot_required()
     now = time.time()
@@ -329,7 +320,10 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
             "reasons": reasons,
             "expected": _expected(changes),
         },
-        "unfit": unfit,
+        "unfit": [
+            *({**each, "mendable": True} for each in interrupted),
+            *({**each, "mendable": False} for each in problems),
+        ],
         "starting": system.queued_jobs(),
         "needrestart": bool(shutil.which("needrestart")),
         "warnings": _warnings(dpkg.modified_conffiles([full_name(each) for each in changes if each["old"]])),

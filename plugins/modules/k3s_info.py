@@ -87,7 +87,7 @@ local:
       type: list
       elements: str
     problems:
-      description: Why this K3s is not supported, each with message and remedy.
+      description: Why this K3s is not supported, each with cause, remedy and commands.
       type: list
       elements: dict
 rest:

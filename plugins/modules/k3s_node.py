@@ -150,7 +150,8 @@ containers:
   type: dict
 problems:
   description: >-
-    What the node is still waiting for, each with message and remedy. If there are any, it was not uncordoned.
+    What the node is still waiting for, each with C(cause), C(remedy) and C(commands). If there are any, it was not
+    uncordoned.
   returned: O(state=schedulable)
   type: list
   elements: dict
@@ -176,7 +177,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.problem import PatchingError, problem
+from ..module_utils.core.problem import PatchingError, on_host, playbook, problem
 from ..module_utils.core.shapes import DaemonPod, Node
 from ..module_utils.host import claim_file, system
 from ..module_utils.k3s import drain, kubectl, local, pods
@@ -360,16 +361,16 @@ def _not_yet(params: dict, state: Node, daemons: dict[str, DaemonPod]) -> list:
     if params["boot_id"]:
         return node_gate(state, params["boot_id"], old_boot, params["containers"], daemons)
     if old_boot and state["boot_id"] == old_boot:
-        remedy = "finish it: ansible-playbook homelab.patching.recover"
-        return [problem("the node was to be rebooted, and still runs in the boot from before", remedy)]
+        why = "the node was to be rebooted, and still runs in the boot from before"
+        return [problem(why, "finish it", playbook("recover"))]
     return []
 
 
 def _api_problems(api: kubectl.Api, state: Node) -> list:
     if any(api.ready_at(state["addresses"]).values()):
         return []
-    remedy = "on the node: k3s kubectl get --raw '/readyz?verbose'; journalctl -u k3s"
-    return [problem("the node's own API server is not ready", remedy)]
+    look = on_host("k3s", "kubectl", "get", "--raw", "/readyz?verbose"), on_host("journalctl", "-u", "k3s")
+    return [problem("the node's own API server is not ready", "", *look)]
 
 
 def forgotten(api: kubectl.Api, params: dict, check_mode: bool) -> dict:

@@ -83,7 +83,7 @@ policy:
       description: Whether the host has security archives of its distribution, and all of them are allowed.
       type: bool
     uncovered:
-      description: Why security updates are not covered, each with C(cause), C(message) and C(remedy).
+      description: Why security updates are not covered, each with C(kind), C(cause), C(remedy) and C(commands).
       type: list
       elements: dict
     would_install:
@@ -107,7 +107,8 @@ policy:
       description: The last run in unattended-upgrades' log, or null.
       type: dict
     stalled:
-      description: What stops the daily updates, each with C(cause), C(message) and C(remedy). Empty if nothing does.
+      description: >-
+        What stops the daily updates, each with C(kind), C(cause), C(remedy) and C(commands). Empty if nothing does.
       type: list
       elements: dict
     warnings:
@@ -132,9 +133,10 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ..module_utils.core.problem import PatchingError
+from ..module_utils.core.problem import PatchingError, on_host
 from ..module_utils.daily import conf, machine, verdict
 from ..module_utils.daily.program import PROGRAM, Program
+from ..module_utils.daily.verdict import daily_problem
 from ..module_utils.host import claim_file
 
 try:
@@ -145,8 +147,8 @@ except ImportError:
 _HOUR = 3600
 
 
-def _problem(cause: str, message: str, remedy: str) -> dict:
-    return {"cause": cause, "message": message, "remedy": remedy}
+# Finishes what an interrupted dpkg left unconfigured.
+_CONFIGURE = on_host("dpkg", "--configure", "-a")
 
 
 def _nothing() -> dict:
@@ -174,27 +176,28 @@ def _stalled_by_host() -> list:
     complaint = machine.check()
     if machine.dpkg_journal():
         message = "dpkg was interrupted in the middle of a package, so the daily script ends without a word"
-        problems.append(_problem("dpkg", message, "on the host: dpkg --configure -a"))
+        problems.append(daily_problem("dpkg", message, "", _CONFIGURE))
     elif complaint:
         problems.append(
-            _problem(
+            daily_problem(
                 "apt-get check",
                 f"apt-get check fails, so the daily script ends without a word: {complaint}",
-                "on the host: apt-get --fix-broken install",
+                "",
+                on_host("apt-get", "--fix-broken", "install"),
             )
         )
     holder = machine.lock_holder()
     if holder and holder["seconds"] > _HOUR:
         who = f"{holder['command']} (pid {holder['pid']})"
         message = f"{who} has had dpkg's lock for up to {holder['seconds'] / _HOUR:.0f} hours"
-        problems.append(_problem("lock", message, f"on the host: ps -fp {holder['pid']}"))
+        problems.append(daily_problem("lock", message, "", on_host("ps", "-fp", str(holder["pid"]))))
     return problems
 
 
 def _stopped(words: list) -> list:
     causes = {"battery": "ac power", "metered": "metered"}
     return [
-        _problem(
+        daily_problem(
             next((cause for word, cause in causes.items() if word in line), "stopped"),
             f"unattended-upgrade ends at once: {line}",
             "set Unattended-Upgrade::OnlyOnACPower or ::Skip-Updates-On-Metered-Connections to false",
@@ -220,11 +223,11 @@ def _warnings(policy: dict) -> list:
     run = policy["last_run"]
     if run and run["result"] != "ok" and not policy["stalled"]:
         message = f"the run of {run['began']} did not do all: {run['said'] or 'it came to no end'}"
-        problems.append(_problem(run["result"], message, "on the host: unattended-upgrade -v"))
+        problems.append(daily_problem(run["result"], message, "", on_host("unattended-upgrade", "-v")))
     unfinished = machine.unfinished_packages()
     if unfinished and not policy["stalled"]:
         message = f"dpkg has not finished {', '.join(unfinished)}"
-        problems.append(_problem("dpkg", message, "on the host: dpkg --configure -a"))
+        problems.append(daily_problem("dpkg", message, "", _CONFIGURE))
     return problems
 
 
@@ -234,10 +237,11 @@ def inform(max_age: int) -> dict:
     policy["installed"] = machine.version()
     if policy["installed"] is None:
         policy["stalled"].append(
-            _problem(
+            daily_problem(
                 "not installed",
                 "unattended-upgrades is not installed",
-                "on the host: apt-get install unattended-upgrades",
+                "",
+                on_host("apt-get", "install", "unattended-upgrades"),
             )
         )
         return policy
@@ -281,12 +285,12 @@ def inform(max_age: int) -> dict:
         policy["uncovered"] = verdict.uncovered(policy["security_archives"], settings, patterns, distro)
         if not archives:
             message = "the host has no package lists, so nothing is known to it"
-            policy["uncovered"] = [_problem("no lists", message, "on the host: apt-get update")]
+            policy["uncovered"] = [daily_problem("no lists", message, "", on_host("apt-get", "update"))]
         policy["security_covered"] = not policy["uncovered"]
         found = program.proposals()
         policy["would_install"], policy["would_hold"] = found["install"], found["hold"]
     except PatchingError as exc:
-        policy["stalled"].append(_problem("configuration", exc.message, exc.remedy))
+        policy["stalled"].append(daily_problem("configuration", exc.message, exc.remedy, *exc.commands))
     policy["warnings"] = _warnings(policy)
     return policy
 

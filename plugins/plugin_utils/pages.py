@@ -22,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..module_utils.core.change import Change, due, full_name
+from ..module_utils.core.problem import Command, place, typed
 from ..module_utils.run.steps import legend, step
 
 # The order is that of the page: who needs a person comes first. Shape and word say what the colour says.
@@ -43,15 +44,6 @@ _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 
 
 # A security update of which nothing is known.
 _UPDATE = {"source": "", "closed": False, "cves": None, "since": None, "days": None}
-
-# First words of what is typed into a shell, and of those what is typed on the control node.
-_HERE = ("ansible", "ansible-playbook")
-_COMMANDS = (
-    *_HERE,
-    *("apt-get", "dpkg", "journalctl", "k3s", "last", "needrestart", "shutdown", "systemctl", "timedatectl"),
-    *("rm", "systemd-machine-id-setup", "unattended-upgrade"),
-)
-_PLAYBOOK = "ansible-playbook -i inventory/ homelab.patching."
 
 _TEMPLATES = Path(__file__).parent
 _RUN = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{4}")
@@ -242,7 +234,8 @@ def _host(mark: str, name: str, known: Mapping) -> dict:
     steps = [(item["name"], float(item["seconds"] or 0.0)) for item in known.get("steps") or []]
     boot = known.get("boot_id") or {}
     kernel = known.get("kernel") or {}
-    pending = known.get("pending")
+    pending, problems = known.get("pending"), known.get("problems")
+    words = dict.fromkeys(each["remedy"] for each in problems or [] if each["remedy"])
     # Before the third schema what is held was a list of its own, and what was installed had another name.
     held = [{**each, "held_by": each["why"]} for each in known.get("kept_back") or []]
     return {
@@ -253,6 +246,9 @@ def _host(mark: str, name: str, known: Mapping) -> dict:
         "tone": tone,
         "reason": known.get("reason") or "",
         "remedy": known.get("remedy") or "",
+        # Before the third schema there were words alone.
+        "words": known.get("remedy") or "" if problems is None else "; ".join(words),
+        "commands": [command for each in problems or [] for command in each["commands"]],
         "wanted": known.get("wanted", True),
         "began": known.get("began"),
         "steps": steps or [(step, float(seconds)) for step, seconds in (known.get("seconds") or {}).items()],
@@ -318,30 +314,6 @@ def _group(items: Iterable, key: Callable) -> list:
     return list(groups.values())
 
 
-def commands(remedy: str, host: str) -> list:
-    """What of a remedy can be typed as it stands: pairs of where and the command."""
-    found = []
-    place = ""
-    for piece in remedy.split("; "):
-        told, colon, rest = piece.rpartition(": ")
-        text = (rest if colon else piece).removeprefix("then ")
-        asks = re.search(r"-e (patching_[a-z_]+=[\w.:-]+)$", piece)
-        if asks and not text.startswith(_HERE):
-            found.append(("on the control node", f"{_PLAYBOOK}patch -e {asks[1]}"))
-            continue
-        text = text.partition(", ")[0]
-        if text.split(" ")[0] not in _COMMANDS:
-            place = ""
-            continue
-        if text.startswith(_HERE):
-            found.append(("on the control node", text.replace("ansible-playbook homelab.patching.", _PLAYBOOK)))
-            continue
-        where = re.search(r"\bon (a server|the node|the host|a clone|[\w.-]+)$", told)
-        place = f"on {where[1]}" if where else place
-        found.append((place.replace("the host", host).replace("the node", host) or f"on {host}", text))
-    return found
-
-
 def _next(report: Mapping, hosts: Mapping) -> list:
     """What a person has to do, the hosts with the same words together."""
     wrong = set(report["wrong"])
@@ -351,14 +323,30 @@ def _next(report: Mapping, hosts: Mapping) -> list:
             **members[0],
             "hosts": members,
             "urgent": any(host["name"] in wrong for host in members),
-            "commands": commands(members[0]["remedy"], _one(members)),
+            "commands": _commands(members[0]["commands"], "each of them" if len(members) > 1 else ""),
         }
-        for members in _group(waiting, lambda host: (host["result"], host["reason"], host["remedy"]))
+        for members in _group(waiting, _what_to_do)
     ]
 
 
-def _one(members: list) -> str:
-    return members[0]["name"] if len(members) == 1 else "each of them"
+def _what_to_do(host: Mapping) -> tuple:
+    """What is the same for all hosts that one card of the page is about."""
+    typed_there = [(each["where"], each["host"] == host["name"], typed(each)) for each in host["commands"]]
+    return host["result"], host["reason"], host["words"], tuple(typed_there)
+
+
+def _commands(commands: Iterable[Command], whom: str) -> list:
+    """What can be typed: pairs of where and the command.
+
+    :param whom: in place of the one host's name.
+    """
+    found = []
+    for each in commands:
+        words = ["ansible-playbook", "-i", "inventory/", *each["argv"][1:]]
+        argv = words if each["argv"][0] == "ansible-playbook" else each["argv"]
+        shown: Command = {**each, "argv": argv, "host": whom or each["host"]}
+        found.append((place(shown), typed(shown)))
+    return list(dict.fromkeys(found))
 
 
 def _timeline(report: Mapping, hosts: Mapping) -> dict | None:

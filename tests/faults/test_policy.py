@@ -291,7 +291,7 @@ def test_a_run_that_was_interrupted_between_its_steps(policed):
     policy = info(policed)
     assert policy["last_run"]["result"] == "interrupted"
     assert policy["would_install"]
-    assert [each["cause"] for each in policy["warnings"]] == ["interrupted"]
+    assert [each["kind"] for each in policy["warnings"]] == ["interrupted"]
     assert policy["stalled"] == []
     breaking, mending = older(2 * 86400)
     with broken(policed, f"touch -d '9 days ago' {STAMP}; {breaking}", f"{mending}; touch {STAMP}"):
@@ -575,7 +575,7 @@ def test_a_conffile_prompt_before_and_after_the_download(kept_back):
     # Such a run ends with 1, and the daily script writes no stamp; it is no reason to call the updates stalled.
     assert told["last_success"] is not None
     assert told["last_run"]["result"] == "conffile"
-    assert f"{CONF} has conffile prompt" in told["warnings"][0]["message"]
+    assert f"{CONF} has conffile prompt" in told["warnings"][0]["cause"]
 
     # A new version whose file is as it was asks nothing.
     lab("publish", CONF, "3.0", "--suite", "lab-daily", "--conffile", f"/etc/{CONF}=one")
@@ -631,7 +631,7 @@ def test_a_host_without_the_package(host):
     ask(host, f"{PACKED}\napt-get purge -qq -y unattended-upgrades >/dev/null 2>&1")
     policy = info(host)
     assert policy["installed"] is None
-    assert [each["cause"] for each in policy["stalled"]] == ["not installed"]
+    assert [each["kind"] for each in policy["stalled"]] == ["not installed"]
     # In check mode it says what it would do, and does not fail.
     done = _playbook(host, "--check", "--diff")
     assert done.returncode == 0
@@ -649,7 +649,7 @@ def test_a_host_whose_lists_were_never_fetched(host):
     fresh(host)
     policy = info(host)
     assert not policy["security_covered"]
-    assert [each["cause"] for each in policy["uncovered"]] == ["no lists"]
+    assert [each["kind"] for each in policy["uncovered"]] == ["no lists"]
 
 
 def test_debians_own_security_archive(host):

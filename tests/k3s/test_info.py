@@ -79,7 +79,7 @@ def test_workloads_before_and_after_somebody_breaks_one(cluster, deploy):
     cluster["ks1"].kubectl("delete", "pods", "-l", "app=web", "--grace-period=0", "--force")
     after = info(cluster["ks1"], "workloads")["cluster"]["workloads"]
     (problem,) = settled(before, after, [])
-    assert problem["message"] == "deployment default/web has 0 ready, and had 2"
+    assert problem["cause"] == "deployment default/web has 0 ready, and had 2"
 
 
 # No node takes pods of this kind.

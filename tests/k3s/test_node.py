@@ -259,7 +259,7 @@ def test_a_rebooted_node_is_given_back_when_it_is_whole_and_not_before(cluster, 
     box.stop()
     # The API still calls it Ready, in its old boot.
     told = call("schedulable", boot_id="new", containers=containers)
-    assert (told["changed"], "still shows the boot from before" in told["problems"][0]["message"]) == (False, True)
+    assert (told["changed"], "still shows the boot from before" in told["problems"][0]["cause"]) == (False, True)
     box.start()
     assert box.boot_id() != old
     told = call("schedulable", boot_id=box.boot_id(), containers=containers, wait=40)

@@ -15,7 +15,7 @@ import subprocess
 import types
 from pathlib import Path
 
-from ..core.problem import PatchingError
+from ..core.problem import PatchingError, on_host
 from ..host import system
 from ..host.apt import security_version
 from .conf import ORIGIN_LISTS, elements_of, place
@@ -74,7 +74,7 @@ class Program:
         except _ITS_ERRORS as exc:
             said = f"{type(exc).__name__}: {exc}"
             raise PatchingError(
-                f"unattended-upgrade itself {what}: {said}", "on the host: unattended-upgrade --dry-run -v"
+                f"unattended-upgrade itself {what}: {said}", "", on_host("unattended-upgrade", "--dry-run", "-v")
             ) from exc
 
     def distro(self) -> tuple[str, str]:

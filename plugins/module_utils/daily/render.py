@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.problem import PatchingError, Problem
+from ..core.problem import PatchingError, Problem, in_words, of_host
 
 _HEADER = """\
 // Written by homelab.patching.unattended_upgrades; changes made here are lost. A file that sorts behind it may differ,
@@ -94,8 +94,9 @@ def render(options: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sentence(problem: Problem) -> str:
-    return f"{problem['message']} ({problem['remedy']})"
+def _sentence(problem: Problem, host: str = "") -> str:
+    problem = of_host(problem, host)
+    return f"{problem['cause']} ({in_words(problem['remedy'], problem['commands'])})"
 
 
 def failure(policy: Mapping[str, Any]) -> str:
@@ -114,8 +115,8 @@ def lines(policy: Mapping[str, Any], host: str, before: bool = False) -> list[st
     bad = [*policy["uncovered"], *policy["stalled"]]
     verdict = "takes its security updates by itself" if not bad else "DOES NOT take its security updates by itself"
     told = [f"{host}: {verdict}" + (", as long as the changes above are not made" if before else "")]
-    told += [f"  stops them: {_sentence(each)}" for each in bad]
-    told += [f"  warning: {_sentence(each)}" for each in policy["warnings"]]
+    told += [f"  stops them: {_sentence(each, host)}" for each in bad]
+    told += [f"  warning: {_sentence(each, host)}" for each in policy["warnings"]]
     for each in policy["overridden"]:
         said = f'"{each["wanted"]}" by {each["at"]}' if each["wanted"] else f"as {each['at']} has it"
         now = f'"{each["effective"]}"' if each["effective"] else "gone"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
-from ..core.problem import Problem
+from ..core.problem import Command, Problem, on_host, problem
 from .conf import ORIGIN_LISTS, OWN_FILE, Setting, lost_elements, option, place, setting_of
 
 _LOG_LINE = re.compile(r"^(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>[A-Z]+) (?P<text>.*)$")
@@ -19,8 +19,8 @@ _INTERRUPTED = ("SIGTERM received", "SIGNAL received", "Upgrade was interrupted"
 
 
 class DailyProblem(Problem):
-    cause: str
-    """One word for the kind of it."""
+    kind: str
+    """Of the cause, in a word or two."""
 
 
 class LastRun(TypedDict):
@@ -81,8 +81,9 @@ def last_run(log: str) -> LastRun | None:
     return next((run for run in reversed(runs) if run["result"] != "dry run"), None)
 
 
-def _problem(cause: str, message: str, remedy: str) -> DailyProblem:
-    return {"cause": cause, "message": message, "remedy": remedy}
+def daily_problem(kind: str, cause: str, remedy: str = "", *commands: Command) -> DailyProblem:
+    """A problem of the daily updates."""
+    return {"kind": kind, **problem(cause, remedy, *commands)}
 
 
 def disabled(
@@ -107,7 +108,7 @@ def disabled(
             if loser:
                 message += f', which overrides "{loser["value"]}" in {place(loser)}'
         remedy = f"remove it there, or set it in a later file; {own_file} is the policy's"
-        problems.append(_problem("disabled", message, remedy))
+        problems.append(daily_problem("disabled", message, remedy))
     return problems
 
 
@@ -116,21 +117,26 @@ def unit_problems(units: Mapping[str, Unit]) -> list[DailyProblem]:
     problems = []
     for name, unit in sorted(units.items()):
         if unit["load"] == "masked":
-            problems.append(_problem("masked", f"{name} is masked", f"on the host: systemctl unmask {name}"))
+            problems.append(daily_problem("masked", f"{name} is masked", "", on_host("systemctl", "unmask", name)))
         elif unit["load"] == "not-found":
-            problems.append(_problem("missing", f"there is no {name}", "on the host: apt-get install --reinstall apt"))
+            reinstall = on_host("apt-get", "install", "--reinstall", "apt")
+            problems.append(daily_problem("missing", f"there is no {name}", "", reinstall))
         elif name.endswith(".timer") and unit["active"] not in ("active", "activating"):
             problems.append(
-                _problem(
-                    "timer", f"{name} does not run ({unit['active']})", f"on the host: systemctl enable --now {name}"
+                daily_problem(
+                    "timer",
+                    f"{name} does not run ({unit['active']})",
+                    "",
+                    on_host("systemctl", "enable", "--now", name),
                 )
             )
         elif name.endswith(".timer") and unit["enabled"] not in ("enabled", "static", "generated"):
             problems.append(
-                _problem(
+                daily_problem(
                     "timer",
                     f"{name} is {unit['enabled']}: it ends with the next boot",
-                    f"on the host: systemctl enable {name}",
+                    "",
+                    on_host("systemctl", "enable", name),
                 )
             )
     return problems
@@ -146,10 +152,11 @@ def uncovered(
     """
     if not archives:
         return [
-            _problem(
+            daily_problem(
                 "no security archive",
                 f"none of the package sources is {distro}'s security archive",
-                "add it below /etc/apt/sources.list.d, then: apt-get update",
+                "add it below /etc/apt/sources.list.d, then refresh the lists",
+                on_host("apt-get", "update"),
             )
         ]
     missing = [archive["name"] for archive in archives if not archive["allowed"]]
@@ -164,10 +171,11 @@ def uncovered(
         told = [f'{place(loss)} "{loss["value"]}" is lost: {loss["why"]}' for loss in lost if loss["file"] == last]
         message += "; " + "; ".join(told)
     return [
-        _problem(
+        daily_problem(
             "origins",
             message,
-            f"set it right there, or in a later file, and look: apt-config dump {ORIGIN_LISTS[0].partition('::')[0]}",
+            "set it right there, or in a later file, and look",
+            on_host("apt-config", "dump", ORIGIN_LISTS[0].partition("::")[0]),
         )
     ]
 
@@ -191,7 +199,8 @@ def stale(age: float | None, since: float, powered: float, limit: float, run: La
     )
     if run and run["result"] != "ok":
         message += f"; the last one, at {run['began']}, {run['result']}: {run['said'] or 'it came to no end'}"
-    return [_problem("stale", message, "on the host: unattended-upgrade -v, and journalctl -u apt-daily-upgrade")]
+    look = on_host("unattended-upgrade", "-v"), on_host("journalctl", "-u", "apt-daily-upgrade")
+    return [daily_problem("stale", message, "", *look)]
 
 
 REASONS = {

@@ -9,9 +9,12 @@ from collections.abc import Iterable
 from typing import TypedDict
 
 from ..core.change import Change, change, due, full_name, split
-from ..core.problem import PatchingError
+from ..core.problem import PatchingError, on_host
 from . import dpkg, system
 from .apt import Simulation, Size, cause_of, parse_simulation, security_version
+
+# What apt-get itself says of broken dependencies.
+MEND = on_host("apt-get", "--fix-broken", "install")
 
 
 class Pending(TypedDict):
@@ -54,7 +57,7 @@ def simulate(action: list[str]) -> Simulation:
     done = system.run(["apt-get", "--simulate", "-o", "Debug::NoLocking=1", "--quiet", *action], timeout=120)
     if done.returncode != 0:
         cause = cause_of(done.stderr)
-        raise PatchingError(f"apt-get cannot work out an upgrade: {cause}", "on the host: apt-get --fix-broken install")
+        raise PatchingError(f"apt-get cannot work out an upgrade: {cause}", "", MEND)
     return parse_simulation(done.stdout)
 
 
@@ -66,9 +69,7 @@ def check() -> Pending:
     """
     done = system.run(["apt-get", "check", "--quiet", "-o", "Debug::NoLocking=1"], timeout=120)
     if done.returncode != 0:
-        raise PatchingError(
-            f"apt-get check fails: {cause_of(done.stderr)}", "on the host: apt-get --fix-broken install"
-        )
+        raise PatchingError(f"apt-get check fails: {cause_of(done.stderr)}", "", MEND)
     return NOTHING
 
 

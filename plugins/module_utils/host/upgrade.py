@@ -9,7 +9,7 @@ import json
 import shlex
 import time
 
-from ..core.problem import PatchingError
+from ..core.problem import PatchingError, on_host
 from . import claim_file, dpkg, system
 from .apt import cause_of, changed_versions
 
@@ -43,9 +43,8 @@ def download(action: list, timeout: float) -> int:
     )
     if done.returncode != 0:
         cause = cause_of(done.stderr)
-        raise PatchingError(
-            f"the packages cannot be downloaded: {cause}", "on the host: apt-get --download-only dist-upgrade"
-        )
+        look = on_host("apt-get", "--download-only", "dist-upgrade")
+        raise PatchingError(f"the packages cannot be downloaded: {cause}", "", look)
     return len({name for name in system.run(["ls", archives]).stdout.splitlines() if name.endswith(".deb")} - before)
 
 
@@ -69,9 +68,8 @@ def start(run: str, command: list, upgrade: bool = True) -> None:
         # Written first: whoever finds the unit later needs the versions from before it.
         record = {"run": run, "upgrade": upgrade, "before": dpkg.installed_packages(), "command": shlex.join(command)}
         if loaded(system.unit(system.UPGRADE_UNIT)):
-            raise PatchingError(
-                "another upgrade is on this host.", f"On the host: systemctl status {system.UPGRADE_UNIT}"
-            )
+            look = on_host("systemctl", "status", system.UPGRADE_UNIT)
+            raise PatchingError("another upgrade is on this host;", "", look)
         system.write(system.OUTCOME, json.dumps(record))
         started = system.run(
             [

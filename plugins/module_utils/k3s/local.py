@@ -12,7 +12,7 @@ import ssl
 import time
 from pathlib import Path
 
-from ..core.problem import PatchingError, problem
+from ..core.problem import PatchingError, on_host, problem
 from ..host import claim_file, system
 
 DATA = Path("/var/lib/rancher/k3s")
@@ -180,7 +180,9 @@ def facts() -> dict | None:
     cluster = _fingerprint(_CA[role])
     if cluster is None and not problems:
         problems.append(
-            problem(f"{_CA[role]} holds no certificate", f"has {unit} ever started? systemctl status {unit}")
+            problem(
+                f"{_CA[role]} holds no certificate", f"has {unit} ever started?", on_host("systemctl", "status", unit)
+            )
         )
     return {
         "role": role,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from ..core.problem import Problem, problem
+from ..core.problem import Problem, on_host, on_server, problem
 from ..core.shapes import DaemonPod, Mark, Node
 
 # What a run writes on the node that it works on, and what a person writes to keep a cordon.
@@ -18,12 +18,13 @@ PHASE = "homelab-patching/phase"
 BOOT_ID = "homelab-patching/boot-id"
 HOLD = "homelab-patching/hold"
 
+_K3S = on_host("systemctl", "status", "k3s*")
 _ROLE = "node-role.kubernetes.io/"
 # K3s's own: the name of the node's etcd member.
 _MEMBER = "etcd.k3s.cattle.io/node-name"
 
 # Where to look when the cluster does not say.
-ON_A_SERVER = "on a server: journalctl -u k3s, k3s kubectl get nodes"
+ON_A_SERVER = (on_server("journalctl", "-u", "k3s"), on_server("k3s", "kubectl", "get", "nodes"))
 
 
 def node_state(node: Mapping[str, Any]) -> Node:
@@ -77,14 +78,14 @@ def node_gate(
     :param now: the same for all DaemonSets there are, with ``ready`` and ``containers``.
     """
     if state is None:
-        return [problem("the API does not know the node", ON_A_SERVER)]
+        return [problem("the API does not know the node", "", *ON_A_SERVER)]
     problems = []
     if state["boot_id"] == old_boot:
-        problems.append(problem("the API still shows the boot from before", "on the node: systemctl status 'k3s*'"))
+        problems.append(problem("the API still shows the boot from before", "", _K3S))
     elif state["boot_id"] != host_boot:
-        problems.append(problem("the API shows another boot than the host", "on the node: systemctl status 'k3s*'"))
+        problems.append(problem("the API shows another boot than the host", "", _K3S))
     if not state["ready"]:
-        problems.append(problem("the node is not Ready", "on a server: k3s kubectl describe node"))
+        problems.append(problem("the node is not Ready", "", on_server("k3s", "kubectl", "describe", "node")))
     for name, old in sorted(before.items()):
         if name not in now:
             continue  # Somebody deleted the DaemonSet.

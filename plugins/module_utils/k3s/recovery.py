@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
-from ..core.problem import Problem, problem
+from ..core.problem import Problem, on_server, playbook, problem
 from ..core.shapes import Health, K3s, Node
 
 
@@ -40,8 +40,8 @@ def forgettable(names: Iterable[str], hosts: Mapping[str, Told]) -> Forgettable:
         states = {host: (told["cluster"] or {}).get("nodes", {}).get(name) for host, told in hosts.items()}
         asked = [(host, state) for host, state in states.items() if state]
         if not asked:
-            remedy = "on a server: k3s kubectl get nodes"
-            problems.append(problem(f"no server that answers knows a node {name}", remedy))
+            look = on_server("k3s", "kubectl", "get", "nodes")
+            problems.append(problem(f"no server that answers knows a node {name}", "", look))
             continue
         server, state = asked[0]
         alive = [
@@ -49,8 +49,8 @@ def forgettable(names: Iterable[str], hosts: Mapping[str, Told]) -> Forgettable:
         ]
         why = "it is Ready" if state["ready"] else f"its host {', '.join(alive)} answers" if alive else ""
         if why:
-            remedy = "put it in order: ansible-playbook homelab.patching.recover, without patching_forget"
-            problems.append(problem(f"node {name} is not gone: {why}", remedy))
+            remedy = "put it in order, without patching_forget"
+            problems.append(problem(f"node {name} is not gone: {why}", remedy, playbook("recover")))
         servers[name] = server
     return {"servers": servers, "problems": problems}
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..core.problem import Problem, problem
+from ..core.problem import Problem, on_server, problem
 from ..core.shapes import ClusterBaseline, Health, Node, Workload
+
+LONGHORN = on_server("k3s", "kubectl", "-n", "longhorn-system", "get", "volumes.longhorn.io")
 
 
 def settled(before: Mapping[str, Workload], now: Mapping[str, Workload], cordoned: Iterable[str]) -> list[Problem]:
@@ -27,9 +29,8 @@ def settled(before: Mapping[str, Workload], now: Mapping[str, Workload], cordone
         if new["ready"] + excused < wanted:
             kind, _space, rest = name.partition(" ")
             namespace, _slash, bare = rest.rpartition("/")
-            where = f" -n {namespace}" if namespace else ""
-            remedy = f"on a server: k3s kubectl{where} describe {kind} {bare}"
-            problems.append(problem(f"{name} has {new['ready']} ready, and had {old['ready']}", remedy))
+            look = on_server("k3s", "kubectl", *(["-n", namespace] if namespace else []), "describe", kind, bare)
+            problems.append(problem(f"{name} has {new['ready']} ready, and had {old['ready']}", "", look))
     return problems
 
 
@@ -38,9 +39,8 @@ def volumes_settled(before: Mapping[str, str] | None, now: Mapping[str, str] | N
 
     :param before: name -> robustness, of the attached volumes; None where there is no Longhorn.
     """
-    remedy = "on a server: k3s kubectl -n longhorn-system get volumes.longhorn.io"
     return [
-        problem(f"Longhorn's volume {name} is {now[name]}", remedy)
+        problem(f"Longhorn's volume {name} is {now[name]}", "", LONGHORN)
         for name, state in sorted((before or {}).items())
         if state == "healthy" and now is not None and now.get(name, state) != state
     ]

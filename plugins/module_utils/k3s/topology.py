@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
-from ..core.problem import Problem, problem
+from ..core.problem import Problem, of_host, on_host, on_server, problem
 from ..core.shapes import Cluster, Health, K3s, Node
 from .node import ON_A_SERVER, same_address
 
@@ -42,21 +42,24 @@ def _cluster(identity: str, hosts: Mapping[str, K3s], healths: Mapping[str, Heal
     nodes = _nodes_of(hosts, health["nodes"] if health else {})
     foreign = sorted(set(health["nodes"]) - set(nodes.values())) if health else []
     datastores = sorted({kind for host in servers if (kind := hosts[host]["datastore"])})
-    problems = [each for facts in hosts.values() for each in facts["problems"]]
+    problems = [of_host(each, host) for host, facts in hosts.items() for each in facts["problems"]]
     if not servers:
         problems.append(
             problem(f"no server of the cluster of {', '.join(agents)} is among the hosts", "add it to the inventory")
         )
     elif health is None:
         problems.append(
-            problem(f"the API answers on none of {', '.join(servers)}, so nothing is known of it", ON_A_SERVER)
+            problem(f"the API answers on none of {', '.join(servers)}, so nothing is known of it", "", *ON_A_SERVER)
         )
     if len(datastores) > 1:
-        problems.append(problem(f"its servers do not agree on a datastore: {', '.join(datastores)}", ON_A_SERVER))
+        problems.append(problem(f"its servers do not agree on a datastore: {', '.join(datastores)}", "", *ON_A_SERVER))
     for host in hosts:
         if health and host not in nodes:
-            remedy = f"on a server: k3s kubectl get nodes -o wide; on {host}: journalctl -u {hosts[host]['unit']}"
-            problems.append(problem(f"{host} has K3s and is no node of its cluster", remedy))
+            look = (
+                on_server("k3s", "kubectl", "get", "nodes", "-o", "wide"),
+                on_host("journalctl", "-u", hosts[host]["unit"], host=host),
+            )
+            problems.append(problem(f"{host} has K3s and is no node of its cluster", "", *look))
     problems += _split_roles(hosts, nodes, health["nodes"] if health else {})
     return {
         "id": identity,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from ..core.change import Change
+from ..core.problem import Problem
 from ..core.shapes import Kernel
 from ..run.shapes import Advice, Timed
 
@@ -43,6 +44,7 @@ class _Host(TypedDict):
     result: str
     reason: str
     remedy: str
+    problems: list[Problem]
     wanted: bool
     os: str
     node: str

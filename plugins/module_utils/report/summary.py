@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from datetime import date, datetime, timezone
 
 from ..core.change import Change, full_name
+from ..core.problem import playbook, problem, remedies
 from ..run import record as recording
 from ..run.shapes import Entry, Plan, Record
+from ..run.steps import step
 from ..run.waves import closed_clusters
 from . import exposure
 from .shapes import Fix, HostReport, Report
@@ -93,7 +95,8 @@ def _host(host: str, entry: Entry, record: Record | None, stopped: str, unreleas
     told: HostReport = {
         "result": entry["result"] or "not attempted",
         "reason": entry["reason"],
-        "remedy": entry["remedy"],
+        "remedy": "",
+        "problems": entry["problems"],
         "wanted": True,
         "os": entry["os"],
         "node": entry["node"] or "",
@@ -109,16 +112,20 @@ def _host(host: str, entry: Entry, record: Record | None, stopped: str, unreleas
         "kernel": {"before": before["kernel"]["running"] if before else None, "after": None},
     }
     if entry["result"] is None and record is None:
-        told |= {"reason": stopped or "its wave was never opened", "remedy": "run again"}
+        never = problem(stopped or "its wave was never opened", "run again")
+        told |= {"reason": never["cause"], "problems": [never]}
     elif record is not None:
         told["began"] = record["marks"][0]["at"]
         told["steps"] = recording.steps(record)
+        failures = [step(each["step"]).failed(host, each["cause"]) for each in record.get("failures", [])]
+        told["problems"] = failures
         if record["result"] == "lost":
             ended = record["ended"]["reason"] if "ended" in record else ""
-            reasons = [ended, f"no answer any more during: {record['step']}"]
-            told |= {"result": "lost", "reason": "; ".join(filter(None, reasons)), "remedy": _RUN_AGAIN}
+            silent = problem(f"no answer any more during: {record['step']}", _RUN_AGAIN)
+            told |= {"result": "lost", "reason": "; ".join(filter(None, [ended, silent["cause"]]))}
+            told["problems"] = [*failures, silent]
         else:
-            told |= {"result": record["result"], "reason": record["reason"], "remedy": record["remedy"]}
+            told |= {"result": record["result"], "reason": record["reason"]}
             told["seconds"] = record["seconds"]
         if "ended" in record or record["result"] != "lost":
             told |= {"installed": record["packages"], "log": record["log"]}
@@ -127,12 +134,12 @@ def _host(host: str, entry: Entry, record: Record | None, stopped: str, unreleas
     if unreleased:
         why = f"it is still claimed, and its daily updates are off until the claim expires: {unreleased}"
         told["reason"] = "; ".join(filter(None, (told["reason"], why)))
-        then = "to give it back: ansible-playbook homelab.patching.recover -e patching_hosts=HOST"
-        told["remedy"] = "; ".join(filter(None, (told["remedy"], then)))
-    told["remedy"] = told["remedy"].replace("HOST", host)
+        back = problem(why, "give it back", playbook("recover", patching_hosts=host))
+        told["problems"] = [*told["problems"], back]
+    told["remedy"] = remedies(told["problems"])
     # Amber is what the policy asked for only if it asked for it: a reboot that was skipped for another reason is not.
-    never = "policy" in entry and entry["policy"]["reboot"] == "never"
-    told["wanted"] = not unreleased and (told["result"] not in AMBER or never)
+    asked = "policy" in entry and entry["policy"]["reboot"] == "never"
+    told["wanted"] = not unreleased and (told["result"] not in AMBER or asked)
     return told
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..core.change import full_name
+from ..core.problem import remedies
 from ..core.table import table
 from ..run.advice import PATCH
 from ..run.shapes import Plan, PlannedStep, Totals
@@ -19,7 +20,7 @@ def plan_lines(plan: Plan) -> list[str]:
     rows = []
     for host in sorted(plan["hosts"], key=lambda name: (wave_of.get(name, len(plan["hosts"]) + 1), name)):
         entry = plan["hosts"][host]
-        remedy = entry["remedy"].replace("HOST", host)
+        remedy = remedies(entry["problems"])
         system = entry["before"]["os"]["pretty"] if "before" in entry else "-"
         if entry["steps"]:
             rows.append([str(wave_of[host]), host, system, ", ".join(map(_step, entry["steps"]))])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.problem import Problem, causes, problem
 from ..core.shapes import Host
 from .shapes import Assessment, Policy
 
@@ -33,7 +34,7 @@ def assessment(
     known: Assessment = {
         "state": "ok",
         "reason": "",
-        "remedy": "",
+        "problems": [],
         "policy": policy,
         "host": host,
         "node": proxmox.get("node"),
@@ -41,32 +42,31 @@ def assessment(
         "cluster": (cluster or {}).get("cluster"),
     }
     if proxmox.get("error"):
-        return _refused(
-            known,
-            f"it is not known whether it is off or locked: {proxmox['error']}",
-            "mend that, or read the inventory anew with --flush-cache; then run again",
-        )
+        why = f"it is not known whether it is off or locked: {proxmox['error']}"
+        return refused(known, problem(why, "mend that, or read the inventory anew with --flush-cache; then run again"))
     if proxmox.get("status") not in (None, "running", "unknown"):
         return {**known, "state": "off", "reason": f"Proxmox VE says {proxmox['status']}"}
     if proxmox.get("lock"):
-        return _refused(
-            known, f"locked by Proxmox VE ({proxmox['lock']})", "wait until the task has ended, then run again"
-        )
+        why = f"locked by Proxmox VE ({proxmox['lock']})"
+        return refused(known, problem(why, "wait until the task has ended, then run again"))
     if proxmox.get("address_reason"):
-        return _refused(known, f"no address: {proxmox['address_reason']}", "give it one, or compose ansible_host")
+        why = f"no address: {proxmox['address_reason']}"
+        return refused(known, problem(why, "give it one, or compose ansible_host"))
     if lists.get("unreachable") or info.get("unreachable"):
         message = str((lists if lists.get("unreachable") else info).get("msg", "")).strip()
-        return _refused(known, f"unreachable: {message}", "check that ansible -m ping reaches it, then run again")
+        return refused(
+            known, problem(f"unreachable: {message}", "check that ansible -m ping reaches it, then run again")
+        )
     if info.get("failed") or not host:
-        return _refused(known, str(info.get("msg") or "it was not assessed"), "")
+        return refused(known, problem(str(info.get("msg") or "it was not assessed")))
     # What a run has left in the middle it may also mend: that is the step `recover`.
     unfit = [item for item in host["unfit"] if not (item.get("mendable") and host["claim"])]
     if unfit:
-        return _refused(
-            known, "; ".join(item["message"] for item in unfit), "; ".join(item["remedy"] for item in unfit)
-        )
+        return refused(known, *unfit)
     return known
 
 
-def _refused(known: Assessment, reason: str, remedy: str) -> Assessment:
-    return {**known, "state": "refused", "reason": " ".join(reason.split()), "remedy": remedy}
+def refused(known: Assessment, *problems: Problem) -> Assessment:
+    """The assessment of a host that must not be patched."""
+    told = [problem(" ".join(each["cause"].split()), each["remedy"], *each["commands"]) for each in problems]
+    return {**known, "state": "refused", "reason": causes(told), "problems": told}

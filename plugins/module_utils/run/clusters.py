@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from ..core.problem import Problem, problem
+from ..core.problem import Problem, on_server, playbook, problem
 from ..core.shapes import Baseline, Cluster, ClusterBaseline, Health, Node, Rest
 from ..host.claim import expired
 from ..k3s import gate, settle
@@ -17,6 +17,7 @@ from .shapes import Assessment, Clusters, PlannedCluster, Policy
 
 # At the plan nobody is asked whether he is at rest: the gate before the upgrade asks, and before the drain again.
 _AT_REST: Rest = {"upgrade": False, "daily_run": False, "shutdown": None}
+_NODES = on_server("k3s", "kubectl", "get", "nodes", "-o", "wide")
 # On a node that is drained pods come and go with their ports; these are the machine's and K3s's own.
 _PORTS = {22, 2379, 2380, 6443, 6444, 10250, 9345}
 
@@ -119,10 +120,12 @@ def refusal(host: str, cluster: PlannedCluster | None, policy: Policy) -> list[P
     if cluster is None:
         return []
     if cluster["problems"] or host not in cluster["nodes"]:
-        return cluster["problems"] or [problem("no node of the API is this host", "k3s kubectl get nodes -o wide")]
+        return cluster["problems"] or [problem("no node of the API is this host", "", _NODES)]
     # What a run has broken here is not to be worked over by the next one, from another node.
     broken = [
-        problem(f"{each['message']} (left so on {other})", f"mend it; or take it so: -e patching_accept={other}")
+        problem(
+            f"{each['cause']} (left so on {other})", "mend it, or take it so", playbook("patch", patching_accept=other)
+        )
         for other, problems in cluster["broken"].items()
         if other != host
         for each in problems

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from ..core.change import due
+from ..core.problem import Problem, causes, of_host, on_host, playbook, problem
 from ..core.shapes import KeptBaseline, Owner
 from ..host.claim import describe, expired
 from . import clusters, steps
@@ -51,7 +52,7 @@ def make_plan(
     missing: Assessment = {
         "state": "refused",
         "reason": "it was not assessed",
-        "remedy": "run again with -v",
+        "problems": [problem("it was not assessed", "run again with -v")],
         "policy": None,
         "host": {},
         "node": None,
@@ -105,15 +106,20 @@ def _refuse_twins(hosts: dict[str, Entry], known: Mapping[str, Assessment]) -> N
     for host, entry in known.items():
         if entry["host"].get("machine_id"):
             owners.setdefault(entry["host"]["machine_id"], []).append(host)
-    remedy = "on a clone: rm /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup; reboot"
     for twins in owners.values():
         for host in twins if len(twins) > 1 else []:
             others = ", ".join(name for name in twins if name != host)
-            hosts[host] = _refuse(hosts[host], f"it has the machine-id of {others}", remedy)
+            anew = (
+                on_host("rm", "/etc/machine-id", "/var/lib/dbus/machine-id", host=host),
+                on_host("systemd-machine-id-setup", host=host),
+                on_host("reboot", host=host),
+            )
+            twin = problem(f"it has the machine-id of {others}", "give each clone one of its own", *anew)
+            hosts[host] = _refuse(hosts[host], twin)
 
 
-def _refuse(entry: Entry, reason: str, remedy: str) -> Entry:
-    return {**entry, "result": "refused", "steps": [], "reason": reason, "remedy": remedy}
+def _refuse(entry: Entry, *problems: Problem) -> Entry:
+    return {**entry, "result": "refused", "steps": [], "reason": causes(problems), "problems": list(problems)}
 
 
 def _plan_host(
@@ -131,7 +137,7 @@ def _plan_host(
     entry: Entry = {
         "result": None,
         "reason": known["reason"],
-        "remedy": known["remedy"],
+        "problems": [of_host(each, name) for each in known["problems"]],
         "steps": [],
         "node": known["node"],
         "os": host["os"]["pretty"] if "os" in host else "",
@@ -142,19 +148,20 @@ def _plan_host(
         return {**entry, "result": "powered off" if known["state"] == "off" else "refused"}
     if host["boot_id"] == owner.get("boot_id"):
         remedy = "run it from another machine, or leave this one out with -e 'patching_hosts=...'"
-        return _refuse(entry, "this run works from this machine", remedy)
+        return _refuse(entry, problem("this run works from this machine", remedy))
 
     claim = host["claim"]
     left = claim if claim and claim.get("run") != run else None
     if left and not expired(left, host["clock"]) and left.get("run") not in dead_runs:
-        remedy = f"wait for that run; if it is known to be dead: -e patching_takeover={left.get('run')}"
-        return _refuse(entry, f"claimed by {describe(left)}", remedy)
+        take = playbook(mode, patching_takeover=left.get("run", ""))
+        remedy = "wait for that run, or take its claim over if it is known to be dead"
+        return _refuse(entry, problem(f"claimed by {describe(left)}", remedy, take))
     kept = kept_baseline(host)
     worse = regressions(kept["baseline"], host["baseline"]) if kept else []
-    worse += [each["message"] for each in (cluster["broken"] if cluster else {}).get(name, [])]
+    worse += [each["cause"] for each in (cluster["broken"] if cluster else {}).get(name, [])]
     if kept and worse and not accepted:
-        remedy = "mend it; or take the host as it is: -e patching_accept=HOST"
-        return _refuse(entry, f"{'; '.join(worse)} (run {kept['run']} left it so)", remedy)
+        why, accept = f"{'; '.join(worse)} (run {kept['run']} left it so)", playbook(mode, patching_accept=name)
+        return _refuse(entry, problem(why, "mend it, or take the host as it is", accept))
 
     work = _left_to_do(left.get("run") if left else None, clusters.marked_by(name, cluster), kept, worse)
     if mode == "recover" and not work:
@@ -173,8 +180,7 @@ def _plan_host(
         work["reboot"] = why
     problems = clusters.refusal(name, cluster, policy) if work else []
     if problems:
-        causes = "; ".join(each["message"] for each in problems)
-        return _refuse(entry, causes, "; ".join(each["remedy"] for each in problems))
+        return _refuse(entry, *problems)
 
     entry["steps"] = steps.planned(_steps(work, name, cluster, policy), cluster is not None) if work else []
     entry["policy"] = {**policy, "reboot": wanted}
@@ -189,8 +195,9 @@ def _plan_host(
     if work:
         return entry
     if host["reboot"]["required"]:
-        remedy = "when it suits you: ansible-playbook homelab.patching.reboot -e patching_hosts=HOST"
-        return {**entry, "result": "reboot pending", "reason": "; ".join(host["reboot"]["reasons"]), "remedy": remedy}
+        why = "; ".join(host["reboot"]["reasons"])
+        then = problem(why, "reboot it when it suits you", playbook("reboot", patching_hosts=name))
+        return {**entry, "result": "reboot pending", "reason": why, "problems": [then]}
     return {**entry, "result": "nothing to do"}
 
 
@@ -230,5 +237,5 @@ def refuse(plan: Plan, refusals: Mapping[str, Refusal]) -> Plan:
     """The plan without hosts that turned out not to be patchable."""
     hosts = dict(plan["hosts"])
     for host, refusal in refusals.items():
-        hosts[host] = {**hosts[host], "result": "refused", "steps": [], **refusal}
+        hosts[host] = _refuse(hosts[host], of_host(problem(refusal["reason"], refusal["remedy"]), host))
     return with_waves({**plan, "hosts": hosts})

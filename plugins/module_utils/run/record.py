@@ -31,7 +31,7 @@ def step(record: Record, name: str, at: float) -> Record:
             "result": record["result"],
             "step": record["step"],
             "reason": record["reason"],
-            "remedy": record["remedy"],
+            "failures": record["failures"],
         }
     return begun
 
@@ -69,14 +69,15 @@ def finish(
     :param packages: what was upgraded.
     :param log: the last lines of apt-get and dpkg, where the upgrade failed.
     """
+    reason = " ".join(reason.split())
     return _with_kept(
         {
             **_ended(record, at),
             "over": True,
             "result": result,
             "packages": list(packages or []),
-            "reason": " ".join(reason.split()),
-            "remedy": table.step(record["step"]).remedy if result == "failed" else "",
+            "reason": reason,
+            "failures": [{"step": record["step"], "cause": reason}] if result == "failed" else [],
             "log": list(log or []),
             "boot_id": after["boot_id"] if after else None,
             "kernel": after["kernel"]["running"] if after else None,
@@ -95,19 +96,16 @@ def finish_after(record: Record, at: float, failure: str = "") -> Record:
     whole, ended = _ended(record, at), record["ended"]
     if not failure:
         return _with_kept({**whole, **ended})
+    cause = f"{record['step']}: {' '.join(failure.split())}"
     return _with_kept(
         {
             **whole,
             "result": "failed",
             "step": ended["step"] if ended["result"] == "failed" else record["step"],
-            "reason": _joined(ended["reason"], f"{record['step']}: {' '.join(failure.split())}"),
-            "remedy": _joined(ended["remedy"], table.step(record["step"]).remedy),
+            "reason": "; ".join(filter(None, [ended["reason"], cause])),
+            "failures": [*ended["failures"], {"step": record["step"], "cause": cause}],
         }
     )
-
-
-def _joined(*texts: str) -> str:
-    return "; ".join(dict.fromkeys(filter(None, texts)))
 
 
 def _ended(record: Record, at: float) -> Record:

@@ -85,7 +85,8 @@ class Assessment(TypedDict):
     state: str
     """``ok``, ``off`` or ``refused``."""
     reason: str
-    remedy: str
+    problems: list[Problem]
+    """Why it is refused."""
     policy: Policy | None
     host: Host
     node: str | None
@@ -116,7 +117,8 @@ class _Entry(TypedDict):
     result: str | None
     """None: it is in the roll."""
     reason: str
-    remedy: str
+    """Why that result, in a line."""
+    problems: list[Problem]
     steps: list[PlannedStep]
     node: str | None
     os: str
@@ -211,13 +213,18 @@ class Timed(TypedDict):
     """None: the host was lost in it."""
 
 
+class FailedStep(TypedDict):
+    step: str
+    cause: str
+
+
 class Ended(TypedDict):
     """What a transaction came to."""
 
     result: str
     step: str
     reason: str
-    remedy: str
+    failures: list[FailedStep]
 
 
 class Fact(TypedDict):
@@ -241,7 +248,8 @@ class Record(TypedDict, total=False):
     """The step that the wave has come to is this host's now."""
     over: bool
     reason: str
-    remedy: str
+    failures: list[FailedStep]
+    """At most one of the transaction and one of the tasks of the user after it."""
     seconds: dict[str, float]
     packages: list[Change]
     log: list[str]

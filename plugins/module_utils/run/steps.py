@@ -5,12 +5,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ..core.problem import Command, Problem, in_words, on_host, on_server, playbook, problem
 from .shapes import PlannedStep
 
-_CLUSTER = "on a server: k3s kubectl get nodes,pods -A; mend it, then run again"
+
+def _cluster(_host: str) -> tuple[Command, ...]:
+    return (on_server("k3s", "kubectl", "get", "nodes,pods", "-A"),)
+
+
+def _dpkg(host: str) -> tuple[Command, ...]:
+    return (on_host("dpkg", "--audit", host=host), on_host("apt-get", "--fix-broken", "install", host=host))
+
+
+def _reboot(host: str) -> tuple[Command, ...]:
+    return (playbook("reboot", patching_hosts=host),)
+
+
+def _boot(host: str) -> tuple[Command, ...]:
+    return (on_host("last", "-x", host=host), on_host("journalctl", "-b", "-e", host=host))
+
+
+def _services(host: str) -> tuple[Command, ...]:
+    return (on_host("needrestart", "-r", "l", host=host),)
+
+
+def _health(host: str) -> tuple[Command, ...]:
+    return (on_host("systemctl", "--failed", host=host), playbook("patch", patching_accept=host))
+
+
+def _nothing(_host: str) -> tuple[Command, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -25,8 +52,8 @@ class Step:
     """What happens in it, for the docs."""
     seconds: int = 0
     """How long it may take, for the estimate: a rule of thumb."""
-    remedy: str = "then run again"
-    """What to type after a failure in it."""
+    remedy: str = "run again"
+    """What to do after a failure in it, in words."""
     kind: str = "other"
     """Its pattern on the page's timeline, a class of page.css."""
     away: bool = False
@@ -37,6 +64,12 @@ class Step:
     """Does every host of the roll go through it? Else the plan decides."""
     decided: bool = False
     """Is it decided anew when the host has been upgraded? Then the plan says what is expected."""
+    commands: Callable[[str], tuple[Command, ...]] = _nothing
+    """What to type after a failure in it on a host."""
+
+    def failed(self, host: str, cause: str) -> Problem:
+        """Its failure on a host."""
+        return problem(cause, self.remedy, *self.commands(host))
 
 
 # In the order in which they run.
@@ -47,16 +80,18 @@ STEPS: tuple[Step, ...] = (
         "recover",
         "what a dead run had begun is finished",
         60,
-        "on the host: dpkg --audit; apt-get --fix-broken install; then run again",
+        "put the packages in order, then run again",
+        commands=_dpkg,
     ),
     Step(
         "recover node",
         "recover node",
         "a node that a dead run left cordoned is given back",
         90,
-        f"{_CLUSTER}: it gives the node back",
+        "mend the cluster, then run again: it gives the node back",
         "cluster",
         node=True,
+        commands=_cluster,
     ),
     Step(
         "patching_before",
@@ -80,8 +115,9 @@ STEPS: tuple[Step, ...] = (
         "upgrade",
         "the packages are installed",
         30,
-        "on the host: dpkg --audit; apt-get --fix-broken install; then run again, which finishes the rest",
+        "put the packages in order, then run again, which does the rest",
         "upgrade",
+        commands=_dpkg,
     ),
     Step(
         "assess",
@@ -95,7 +131,8 @@ STEPS: tuple[Step, ...] = (
         "lock",
         "a lock of Proxmox VE on the guest, such as a backup's, is waited for",
         2,
-        "when the lock is gone: ansible-playbook homelab.patching.reboot -e patching_hosts=HOST",
+        "reboot it when the lock is gone",
+        commands=_reboot,
         decided=True,
     ),
     Step(
@@ -113,9 +150,10 @@ STEPS: tuple[Step, ...] = (
         "reboot",
         "the reboot, and the proof that it happened",
         90,
-        "on the host: last -x; journalctl -b -e; then run again",
+        "see what became of the reboot, then run again",
         "reboot",
         away=True,
+        commands=_boot,
         decided=True,
     ),
     Step(
@@ -123,8 +161,9 @@ STEPS: tuple[Step, ...] = (
         "restart services",
         "where no reboot is needed, what runs replaced files is restarted",
         15,
-        "on the host: needrestart -r l; then run again",
+        "see what is left to restart, then run again",
         "reboot",
+        commands=_services,
         decided=True,
     ),
     Step(
@@ -132,9 +171,10 @@ STEPS: tuple[Step, ...] = (
         "give back",
         "the node is proved and given back",
         30,
-        f"{_CLUSTER}: it gives the node back",
+        "mend the cluster, then run again: it gives the node back",
         "cluster",
         node=True,
+        commands=_cluster,
         decided=True,
     ),
     Step(
@@ -142,19 +182,21 @@ STEPS: tuple[Step, ...] = (
         "settle",
         "everything in the cluster that was ready is ready again",
         30,
-        _CLUSTER,
+        "mend the cluster, then run again",
         "cluster",
         node=True,
         always=True,
+        commands=_cluster,
     ),
     Step(
         "prove",
         "prove",
         "the host is as healthy as before, and nothing is left to upgrade",
         15,
-        "on the host: systemctl --failed; mend it and run again, or take it as it is: -e patching_accept=HOST",
+        "mend it and run again, or take it as it is",
         "prove",
         always=True,
+        commands=_health,
     ),
     Step(
         "patching_after",
@@ -197,5 +239,6 @@ def markdown() -> list[str]:
         name = f"`{row.key}`" + (f", {row.title}" if row.title != row.key else "")
         about = row.about + ("; the host is away" if row.away else "")
         whom = "K3s nodes" if row.node else "all hosts"
-        lines.append(f"| {name} | {about} | {whom} | {row.seconds} s | {row.remedy} |")
+        then = in_words(row.remedy, row.commands("HOST"))
+        lines.append(f"| {name} | {about} | {whom} | {row.seconds} s | {then} |")
     return lines

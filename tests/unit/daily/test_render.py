@@ -79,7 +79,8 @@ POLICY = {
     ]
     + [{"name": "x", "old": "1", "new": "2", "security": True, "reason": "blacklisted", "why": "blacklisted by x"}],
 }
-MASKED = {"cause": "masked", "message": "apt-daily.timer is masked", "remedy": "systemctl unmask apt-daily.timer"}
+UNMASK = {"where": "host", "host": "", "argv": ["systemctl", "unmask", "apt-daily.timer"]}
+MASKED = {"kind": "masked", "cause": "apt-daily.timer is masked", "remedy": "", "commands": [UNMASK]}
 
 
 def test_lines_of_a_good_host():
@@ -96,8 +97,8 @@ def test_lines_of_a_bad_host():
     policy = {**POLICY, "stalled": [MASKED]}
     lines = render.lines(policy, "web1")
     assert lines[0] == "web1: DOES NOT take its security updates by itself"
-    assert "  stops them: apt-daily.timer is masked (systemctl unmask apt-daily.timer)" in lines
-    assert render.failure(policy).endswith("apt-daily.timer is masked (systemctl unmask apt-daily.timer)")
+    assert "  stops them: apt-daily.timer is masked (on web1: systemctl unmask apt-daily.timer)" in lines
+    assert render.failure(policy).endswith("apt-daily.timer is masked (on the host: systemctl unmask apt-daily.timer)")
     assert render.lines(policy, "web1", before=True)[0].endswith("as long as the changes above are not made")
 
 

@@ -17,27 +17,27 @@ def test_covered():
 def test_one_of_two_security_archives_is_not_enough():
     esm = {"name": "UbuntuESM:noble-infra-security/main", "allowed": False}
     (problem,) = verdict.uncovered([{**ARCHIVE, "allowed": True}, esm], [], ["x"], "Ubuntu")
-    assert "UbuntuESM:noble-infra-security/main" in problem["message"]
-    assert "Debian:stable-security" not in problem["message"]
+    assert "UbuntuESM:noble-infra-security/main" in problem["cause"]
+    assert "Debian:stable-security" not in problem["cause"]
 
 
 def test_no_security_archive_among_the_sources():
     (problem,) = verdict.uncovered([], [], ["x"], "Debian")
-    assert "none of the package sources" in problem["message"]
+    assert "none of the package sources" in problem["cause"]
 
 
 def test_the_missing_semicolon_is_named_with_its_line():
     settings = read((OWN, f'{ORIGINS}:: "good";'), ("/e/99", f'#clear {ORIGINS};\n{ORIGINS} {{\n "one"\n "two"; }};'))
     (problem,) = verdict.uncovered([ARCHIVE], settings, ["two"], "Debian")
-    assert '/e/99:3 "one" is lost: a ; is missing after it in /e/99:3' in problem["message"]
-    assert "in force: two" in problem["message"]
+    assert '/e/99:3 "one" is lost: a ; is missing after it in /e/99:3' in problem["cause"]
+    assert "in force: two" in problem["cause"]
 
 
 def test_the_file_that_clears_is_named_with_its_line():
     settings = read((OWN, f'{ORIGINS}:: "good";'), ("/e/99", f"\n#clear {ORIGINS};"))
     (problem,) = verdict.uncovered([ARCHIVE], settings, [], "Debian")
-    assert f'{OWN}:1 "good" is lost: /e/99:2 clears {ORIGINS}' in problem["message"]
-    assert "none is in force" in problem["message"]
+    assert f'{OWN}:1 "good" is lost: /e/99:2 clears {ORIGINS}' in problem["cause"]
+    assert "none is in force" in problem["cause"]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_what_switches_it_off(dump, files, said):
     good = {"APT::Periodic::Update-Package-Lists": "1", "APT::Periodic::Unattended-Upgrade": "always"}
     options = dump if not files else {**{k: v for k, v in good.items() if k.lower() not in dump}, **dump}
     problems = verdict.disabled(options, read(*files))
-    assert said in problems[0]["message"]
+    assert said in problems[0]["cause"]
     assert verdict.disabled(good, []) == []
 
 
@@ -77,7 +77,7 @@ UNIT = {"load": "loaded", "active": "active", "enabled": "enabled"}
 )
 def test_units(name, change, cause):
     problems = verdict.unit_problems({name: {**UNIT, **change}})
-    assert [each["cause"] for each in problems] == ([cause] if cause else [])
+    assert [each["kind"] for each in problems] == ([cause] if cause else [])
 
 
 LOG = """\
@@ -154,8 +154,8 @@ def test_stale(age, since, powered, stale):
 def test_stale_says_how_the_last_run_ended():
     run = {"began": "2026-11-20 06:10:01", "result": "interrupted", "said": "SIGTERM received, will stop"}
     (problem,) = verdict.stale(9 * DAY, 9 * DAY, 9 * DAY, 7 * DAY, run)
-    assert "9 days ago" in problem["message"]
-    assert "SIGTERM received" in problem["message"]
+    assert "9 days ago" in problem["cause"]
+    assert "SIGTERM received" in problem["cause"]
 
 
 @pytest.mark.parametrize(

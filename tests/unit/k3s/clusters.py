@@ -89,5 +89,5 @@ def of(hosts=HOSTS, **healths):
 
 def one_problem(found):
     (only,) = found
-    assert only["remedy"]
-    return only["message"]
+    assert only["remedy"] or only["commands"]
+    return only["cause"]

@@ -130,5 +130,5 @@ def test_without_etcd_another_server_has_to_be_ready():
     cluster = of(hosts, one=told)
     assert gate.gate("s1", cluster, told, AT_REST, api_outage="refuse") == []
     sick = health(nodes={"s1": state(1, api), "s2": state(2, api, ready=False)}, etcd=None)
-    says = [each["message"] for each in gate.gate("s1", cluster, sick, AT_REST)]
+    says = [each["cause"] for each in gate.gate("s1", cluster, sick, AT_REST)]
     assert says == ["node s2 is not Ready", "no other server is Ready"]

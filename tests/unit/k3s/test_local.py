@@ -184,7 +184,7 @@ def test_half_a_server(host, path):
 
 def told(found):
     (only,) = found["problems"]
-    return only["message"]
+    return only["cause"]
 
 
 def test_an_installation_that_is_not_known_is_a_problem(host):

@@ -1,6 +1,7 @@
 """Is all that was ready ready again?"""
 
 import pytest
+from ansible_collections.homelab.patching.plugins.module_utils.core.problem import remedies
 from ansible_collections.homelab.patching.plugins.module_utils.k3s.settle import settled, volumes_settled
 
 
@@ -28,10 +29,10 @@ def test_what_was_ready_has_to_be_ready_again(before, now, well):
 
 def test_the_remedy_can_be_typed():
     (found,) = settled({"deployment default/web": work(3)}, {"deployment default/web": work(2)}, [])
-    assert found["message"] == "deployment default/web has 2 ready, and had 3"
-    assert found["remedy"] == "on a server: k3s kubectl -n default describe deployment web"
+    assert found["cause"] == "deployment default/web has 2 ready, and had 3"
+    assert remedies([found]) == "on a server: k3s kubectl -n default describe deployment web"
     (found,) = settled({"node a4": work(1, 1)}, {"node a4": work(0, 1)}, [])
-    assert found["remedy"] == "on a server: k3s kubectl describe node a4"
+    assert remedies([found]) == "on a server: k3s kubectl describe node a4"
 
 
 @pytest.mark.parametrize(

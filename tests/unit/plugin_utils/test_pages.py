@@ -133,7 +133,8 @@ def test_a_report_of_the_first_schema_says_what_it_knows(made):
 @pytest.mark.parametrize("made", [reports.good(), reports.stopped()], ids=["good", "stopped"])
 def test_a_report_of_the_second_schema_says_the_same(made):
     assert "postgresql-17: held" in read(reports.good()).words
-    assert pages.page(reports.second(made), ZONE) == pages.page(made, ZONE)
+    wordy = {name: {**host, "problems": None} for name, host in made["hosts"].items()}
+    assert pages.page(reports.second(made), ZONE) == pages.page({**made, "hosts": wordy}, ZONE)
     assert pages.entry(reports.RUN, reports.second(made), True) == pages.entry(reports.RUN, made, True)
 
 
@@ -162,41 +163,19 @@ def test_nothing_is_loaded_from_elsewhere():
         assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-")
 
 
-@pytest.mark.parametrize(
-    ("remedy", "found"),
-    [
-        ("run again", []),
-        ("mend the task file, then run again", []),
-        ("check that ansible -m ping reaches it, then run again", []),
-        (
-            "on the host: dpkg --audit; apt-get --fix-broken install; then run again, which finishes the rest",
-            [("on h", "dpkg --audit"), ("on h", "apt-get --fix-broken install")],
-        ),
-        (
-            "on the host: systemctl --failed; mend it and run again, or take it as it is: -e patching_accept=h",
-            [
-                ("on h", "systemctl --failed"),
-                ("on the control node", "ansible-playbook -i inventory/ homelab.patching.patch -e patching_accept=h"),
-            ],
-        ),
-        (
-            "when the lock is gone: ansible-playbook homelab.patching.reboot -e patching_hosts=h",
-            [("on the control node", "ansible-playbook -i inventory/ homelab.patching.reboot -e patching_hosts=h")],
-        ),
-        (
-            "put it in order: ansible-playbook homelab.patching.recover, without patching_forget",
-            [("on the control node", "ansible-playbook -i inventory/ homelab.patching.recover")],
-        ),
-        (
-            "on a server: k3s kubectl get nodes,pods -A; mend it, then run again: it gives the node back",
-            [("on a server", "k3s kubectl get nodes,pods -A")],
-        ),
-        ("wait for it, or on the host: shutdown -c", [("on h", "shutdown -c")]),
-        ("mend that, or set patching_k3s_on_blocked: skip; then run again", []),
-    ],
-)
-def test_commands_of_a_remedy(remedy, found):
-    assert pages.commands(remedy, "h") == found
+def test_hosts_with_the_same_to_do_share_a_card_and_each_has_its_commands():
+    hosts = {}
+    for name in ("a", "b"):
+        told = reports.troubled("look", reports.on_host("dpkg", "--audit", host=name))
+        hosts[name] = reports.host("failed", reason="x", **told)
+    told = reports.troubled("look", reports.on_host("dpkg", "--audit", host="c"), reports.playbook("patch", x="c d"))
+    made = reports.report({**hosts, "c": reports.host("failed", reason="x", **told)}, [["a", "b", "c"]], 60)
+    todo = between(read(made), "What to do next", "Then run again")
+    assert "failed: 2 hosts a, b x Look on each of them dpkg --audit" in todo
+    assert (
+        "failed: c x Look on c dpkg --audit on the control node "
+        "ansible-playbook -i inventory/ homelab.patching.patch -e 'x=c d'" in todo
+    )
 
 
 @pytest.mark.parametrize(

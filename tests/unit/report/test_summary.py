@@ -50,6 +50,23 @@ def test_the_updates_of_a_run_are_told_with_what_is_security_in_them():
     assert [(each["name"], each["closed"], each["new"]) for each in told["security"]] == [("curl", True, "3")]
 
 
+def test_every_failure_has_its_problem_with_what_to_type():
+    failed = record("failed", reason="upgrade: x")
+    both = recording.finish_after(recording.step(failed, "patching_after", 20.0), 23.0, "y")
+    told = summary.summarize(PLANNED, {"a": both})["hosts"]["a"]
+    assert [each["cause"] for each in told["problems"]] == ["upgrade: x", "patching_after: y"]
+    assert [each["argv"][0] for each in told["problems"][0]["commands"]] == ["dpkg", "apt-get"]
+    assert {each["host"] for each in told["problems"][0]["commands"]} == {"a"}
+    assert told["remedy"] == (
+        "put the packages in order, then run again, which does the rest; on a: dpkg --audit; "
+        "apt-get --fix-broken install; mend the task file, then run again"
+    )
+    # A host that goes silent afterwards keeps them.
+    silent = recording.step(failed, "patching_after", 20.0)
+    problems = summary.summarize(PLANNED, {"a": silent})["hosts"]["a"]["problems"]
+    assert [each["cause"] for each in problems] == ["upgrade: x", "no answer any more during: patching_after"]
+
+
 def test_a_pending_reboot_is_well_where_the_policy_says_never():
     made = plan({"a": known({"reboot": "never"}, reboot=WANTS_REBOOT)})
     assert summary.summarize(made, {})["ok"]

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from ansible_collections.homelab.patching.plugins.module_utils.core.problem import remedies
 from ansible_collections.homelab.patching.plugins.module_utils.report import summary, text
 from ansible_collections.homelab.patching.plugins.module_utils.run import plan as planning
 from ansible_collections.homelab.patching.plugins.module_utils.run import waves as rolling
@@ -92,14 +93,14 @@ def test_what_speaks_against_a_node_refuses_it_with_cause_and_remedy(told, refus
     assert {name for name, entry in hosts.items() if entry["result"] == "refused"} == refused
     for name in refused:
         assert says in hosts[name]["reason"]
-        assert hosts[name]["remedy"]
+        assert remedies(hosts[name]["problems"])
 
 
 def test_what_the_remedy_says_works():
     """What it names is set as it says, where a user sets it."""
     kured = {"namespace": "kube-system", "name": "kured", "held": False}
     for told, some in ((health(kured=kured), MACHINES), (health(), ["one", "two", "three", "four"])):
-        (remedy,) = {entry["remedy"] for entry in plan(some, told)["hosts"].values()}
+        (remedy,) = {entry["problems"][0]["remedy"] for entry in plan(some, told)["hosts"].values()}
         name, value = re.search(r"set patching_(\w+): (\w+)$", remedy).groups()
         allowed = {machine: {"policy": {name: value}} for machine in some}
         assert len(plan(some, told, changes=allowed)["waves"]) == len(some)
@@ -169,7 +170,7 @@ def test_what_a_run_broke_in_a_cluster_closes_it_until_it_is_healthy_or_accepted
     hosts = plan(told=web(ready=2), changes=changes, **some)["hosts"]
     assert {entry["result"] for entry in hosts.values()} == {"refused"}
     assert f"{WEB} has 2 ready, and had 3" in hosts["one"]["reason"]
-    assert "patching_accept=four" in hosts["one"]["remedy"]
+    assert "patching_accept=four" in remedies(hosts["one"]["problems"])
     if "four" in hosts:
         assert hosts["four"]["reason"] == f"{WEB} has 2 ready, and had 3 (run dead left it so)"
     for made in (

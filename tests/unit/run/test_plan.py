@@ -1,6 +1,7 @@
 """Who is patched and by which steps: tables of cases."""
 
 import pytest
+from ansible_collections.homelab.patching.plugins.module_utils.core.problem import problem
 from ansible_collections.homelab.patching.plugins.module_utils.run import assessment as assessing
 from ansible_collections.homelab.patching.plugins.module_utils.run import plan as planning
 from ansible_collections.homelab.patching.plugins.module_utils.run import waves as rolling
@@ -59,7 +60,7 @@ def test_the_steps_are_in_their_order_with_the_users_tasks_around_them():
         (known({"reboot": "never"}, reboot=WANTS_REBOOT), "reboot pending", "asked for by dbus"),
         (known(claim=CLAIM), "refused", "claimed by run other of me@control (pid 1)"),
         (known(boot_id="boot-control"), "refused", "this run works from this machine"),
-        (known(unfit=[{"message": "/ is full", "remedy": "make room"}]), "refused", "/ is full"),
+        (known(unfit=[problem("/ is full", "make room")]), "refused", "/ is full"),
         (None, "refused", "it was not assessed"),
         (assessing.assessment(POLICY, {"status": "stopped"}, {}, {}), "powered off", "Proxmox VE says stopped"),
         (assessing.assessment(POLICY, {"lock": "backup"}, {}, {}), "refused", "locked by Proxmox VE (backup)"),
@@ -80,7 +81,7 @@ def test_hosts_that_are_in_no_wave(assessment, result, reason):
 
 
 def test_a_refusal_does_not_block_the_others():
-    made = plan({"a": known(unfit=[{"message": "x", "remedy": "y"}]), "b": known(pending=[UPDATE])})
+    made = plan({"a": known(unfit=[problem("x", "y")]), "b": known(pending=[UPDATE])})
     assert made["waves"] == [["b"]]
 
 
@@ -134,4 +135,4 @@ def test_what_proxmox_did_not_tell_is_refused():
     made = assessing.assessment(POLICY, {"status": "running", "error": "no answer"}, {}, {"host": host()})
     assert made["state"] == "refused"
     assert "no answer" in made["reason"]
-    assert "--flush-cache" in made["remedy"]
+    assert "--flush-cache" in made["problems"][0]["remedy"]
