@@ -76,8 +76,8 @@ finished:
   description: Whether the upgrade has finished.
   returned: success
   type: bool
-packages:
-  description: What changed, each with name, old and new version (null where there is none).
+installed:
+  description: What changed, each as M(homelab.patching.host_info) has what is pending.
   returned: success, failure
   type: list
   elements: dict
@@ -126,12 +126,12 @@ def finished(params: dict) -> dict:
         upgrade.start(params["run"], upgrade.install_command(action))
     state = upgrade.wait(params["timeout"])
     if system.at_work(state):
-        return {"changed": True, "finished": False, "packages": []}
+        return {"changed": True, "finished": False, "installed": []}
     return _result(upgrade.collect())
 
 
 def _result(outcome: dict) -> dict:
-    result = {"changed": bool(outcome["packages"]), "finished": True, "packages": outcome["packages"]}
+    result = {"changed": bool(outcome["installed"]), "finished": True, "installed": outcome["installed"]}
     if outcome["ok"]:
         return result
     return {**result, "failed": True, "msg": f"the upgrade {_how_it_ended(outcome)}", "log": outcome["log"]}
@@ -153,7 +153,12 @@ def settled(params: dict) -> dict:
         upgrade.start(params["run"], upgrade.CONFIGURE, upgrade=False)
         _wait_to_the_end(params["timeout"])
         return {**_result(upgrade.collect()), "changed": True, "earlier": earlier}
-    return {"changed": bool(outcome["packages"]), "finished": True, "packages": outcome["packages"], "earlier": earlier}
+    return {
+        "changed": bool(outcome["installed"]),
+        "finished": True,
+        "installed": outcome["installed"],
+        "earlier": earlier,
+    }
 
 
 def _wait_to_the_end(timeout: float) -> None:
@@ -180,7 +185,7 @@ def main() -> None:
     try:
         result = action(module.params)
     except PatchingError as exc:
-        module.fail_json(msg=str(exc), packages=[], log=[])
+        module.fail_json(msg=str(exc), installed=[], log=[])
     module.exit_json(**result)
 
 

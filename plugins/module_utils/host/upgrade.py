@@ -119,7 +119,7 @@ def collect() -> dict:
 
     It is kept until the host is given back: a call that was cut off may be at it as well, and gets the same answer.
 
-    :returns: ``run`` (empty where there was none), ``ok``, ``status``, ``packages`` (name, old, new), ``log`` (last
+    :returns: ``run`` (empty where there was none), ``ok``, ``status``, ``installed`` (what changed), ``log`` (last
         lines).
     """
     with system.locked():
@@ -133,7 +133,7 @@ def collect() -> dict:
             "run": recorded.get("run", ""),
             "ok": there and state.get("Result") == "success" and state.get("ExecMainStatus") == "0",
             "status": state.get("ExecMainStatus", "") if there else "",
-            "packages": [] if before is None else changed_versions(before, dpkg.installed_packages()),
+            "installed": [] if before is None else changed_versions(before, dpkg.installed_packages()),
             "log": system.journal(system.UPGRADE_UNIT, state.get("InvocationID", "")) if there else [],
         }
         if recorded:

@@ -128,7 +128,7 @@ def _host(host: str, entry: Entry, record: Record | None, stopped: str, unreleas
             told |= {"result": record["result"], "reason": record["reason"]}
             told["seconds"] = record["seconds"]
         if "ended" in record or record["result"] != "lost":
-            told |= {"installed": record["packages"], "log": record["log"]}
+            told |= {"installed": record["installed"], "log": record["log"]}
             told["boot_id"]["after"] = record["boot_id"]
             told["kernel"]["after"] = record["kernel"]
     if unreleased:

@@ -57,7 +57,7 @@ def finish(
     result: str,
     at: float,
     after: Host | None = None,
-    packages: list[Change] | None = None,
+    installed: list[Change] | None = None,
     reason: str = "",
     log: list[str] | None = None,
 ) -> Record:
@@ -66,7 +66,7 @@ def finish(
     :param result: ``patched``, ``reboot pending`` or ``failed``; ``lost`` where the host does not answer any more.
     :param at: seconds since the epoch.
     :param after: the assessment after the transaction, where the host gave one.
-    :param packages: what was upgraded.
+    :param installed: what the run changed.
     :param log: the last lines of apt-get and dpkg, where the upgrade failed.
     """
     reason = " ".join(reason.split())
@@ -75,7 +75,7 @@ def finish(
             **_ended(record, at),
             "over": True,
             "result": result,
-            "packages": list(packages or []),
+            "installed": list(installed or []),
             "reason": reason,
             "failures": [{"step": record["step"], "cause": reason}] if result == "failed" else [],
             "log": list(log or []),
@@ -122,7 +122,7 @@ def _with_kept(record: Record) -> Record:
     kept: Fact = {
         "result": record["result"],
         "reason": record["reason"],
-        "packages": len(record["packages"]),
+        "packages": len(record["installed"]),
         "kernel": record["kernel"]["release"] if record["kernel"] else None,
     }
     return {**record, "kept": kept}

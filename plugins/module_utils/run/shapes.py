@@ -251,7 +251,7 @@ class Record(TypedDict, total=False):
     failures: list[FailedStep]
     """At most one of the transaction and one of the tasks of the user after it."""
     seconds: dict[str, float]
-    packages: list[Change]
+    installed: list[Change]
     log: list[str]
     boot_id: str | None
     kernel: Kernel | None

@@ -100,11 +100,11 @@ def _end(entry: Entry, record: Record, answers: Answers, at: float) -> Record:
     problems = unproved(answers["prove"], entry["before"])
     if problems:
         reason = f"prove: {'; '.join(problems)}"
-        return recording.finish(record, "failed", at, packages=_packages(answers), reason=reason)
+        return recording.finish(record, "failed", at, installed=_installed(answers), reason=reason)
     after: Host = answers["prove"]["host"]
-    packages, restless = _packages(answers), _restless(entry["before"], after)
+    installed, restless = _installed(answers), _restless(entry["before"], after)
     notes = [answers["drain"].get("skipped"), answers["recover"].get("earlier")]
-    if packages and answers["restart services"].get("skipped"):
+    if installed and answers["restart services"].get("skipped"):
         notes.append("needrestart is not installed, so services that run replaced files were not restarted")
     if restless:
         notes.append(f"still starting: {', '.join(restless)}")
@@ -113,7 +113,7 @@ def _end(entry: Entry, record: Record, answers: Answers, at: float) -> Record:
         "reboot pending" if after["reboot"]["required"] else "patched",
         at,
         after=after,
-        packages=packages,
+        installed=installed,
         reason="; ".join(filter(None, [*after["reboot"]["reasons"], *notes])),
     )
 
@@ -132,15 +132,15 @@ def fail(record: Record, answers: Answers, failure: Failure, at: float) -> Recor
         record,
         "lost" if silent else "failed",
         at,
-        packages=_packages(answers),
+        installed=_installed(answers),
         reason=f"{record['step']}: {cause}",
         log=result.get("log", answers["upgrade"].get("log", [])),
     )
     return {**ended, "begun": False}
 
 
-def _packages(answers: Answers) -> list[Change]:
-    return [*answers["recover"].get("packages", []), *answers["upgrade"].get("packages", [])]
+def _installed(answers: Answers) -> list[Change]:
+    return [*answers["recover"].get("installed", []), *answers["upgrade"].get("installed", [])]
 
 
 def _restless(before: Before, after: Host) -> list[str]:

@@ -44,7 +44,7 @@ def test_the_updates_of_a_run_are_told_with_what_is_security_in_them():
     late = change("dash", "1", "2")
     made = plan({"a": known(pending=[change("curl", "1", "3", security="2"), late, held])})
     done = [change("curl", "1", "3"), change("libnew", None, "1"), change("old", "1", None)]
-    told = summary.summarize(made, {"a": record("patched", packages=done)})["hosts"]["a"]
+    told = summary.summarize(made, {"a": record("patched", installed=done)})["hosts"]["a"]
     assert told["installed"] == [change("curl", "1", "3", security="2"), *done[1:]]
     assert told["pending"] == [late, held]
     assert [(each["name"], each["closed"], each["new"]) for each in told["security"]] == [("curl", True, "3")]

@@ -176,16 +176,16 @@ def test_a_failure_of_the_tasks_after_it_is_one_and_hides_no_earlier_one(at_step
 
 
 def test_what_was_upgraded_and_what_a_person_should_know_is_in_the_record():
-    done = {"name": "curl", "old": "1", "new": "2"}
+    done = change("curl", "1", "2")
     late = host(reboot=WANTS_REBOOT, starting=["backup.service"])
     _keys, record = taken(
         entry({"reboot": "never"}),
-        recover={"packages": [{**done, "name": "dash"}], "earlier": "left by run x"},
-        upgrade={"packages": [done]},
+        recover={"installed": [change("dash", "1", "2")], "earlier": "left by run x"},
+        upgrade={"installed": [done]},
         prove={"host": late},
         **{"restart services": {"skipped": True}},
     )
-    assert [each["name"] for each in record["packages"]] == ["dash", "curl"]
+    assert [each["name"] for each in record["installed"]] == ["dash", "curl"]
     assert record["result"] == "reboot pending"
     assert record["reason"] == (
         "asked for by dbus; left by run x; needrestart is not installed, so services that run replaced files were not "
