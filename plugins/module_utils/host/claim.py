@@ -8,7 +8,7 @@ Its end, ``expires``, is in seconds since the epoch by the host's own clock.
 
 from __future__ import annotations
 
-from ..core.problem import PatchingError
+from ..core.problem import PatchingError, playbook
 from ..core.shapes import Claim
 
 
@@ -41,6 +41,7 @@ def taken_over(current: Claim | None, run: str, takeover: list[str], now: float)
         return current
     minutes = max(1, round((float(current["expires"]) - now) / 60))
     raise PatchingError(
-        f"the host is claimed by {describe(current)} for another {minutes} min.",
-        f"Wait for that run; if it is known to be dead: -e patching_takeover={current.get('run')}",
+        f"the host is claimed by {describe(current)} for another {minutes} min:",
+        "wait for that run, or take its claim over if it is known to be dead",
+        playbook("patch", patching_takeover=current.get("run", "")),
     )

@@ -1,7 +1,7 @@
 """Who is patched and by which steps: tables of cases."""
 
 import pytest
-from ansible_collections.homelab.patching.plugins.module_utils.core.problem import problem
+from ansible_collections.homelab.patching.plugins.module_utils.core.problem import on_host, problem, remedies
 from ansible_collections.homelab.patching.plugins.module_utils.run import assessment as assessing
 from ansible_collections.homelab.patching.plugins.module_utils.run import plan as planning
 from ansible_collections.homelab.patching.plugins.module_utils.run import waves as rolling
@@ -78,6 +78,15 @@ def test_hosts_that_are_in_no_wave(assessment, result, reason):
     assert made["waves"] == []
     assert made["hosts"]["web1"]["result"] == result
     assert made["hosts"]["web1"]["reason"] == reason
+
+
+def test_a_refusal_names_the_host_on_which_to_type():
+    unfit = {**problem("dpkg was interrupted", "", on_host("dpkg", "--configure", "-a")), "mendable": True}
+    told = plan({"web1": known(unfit=[unfit])})["hosts"]["web1"]["problems"]
+    assert remedies(told) == "on web1: dpkg --configure -a"
+    made = plan({"web1": known(claim=CLAIM), "web2": known(**BROKEN)})
+    assert remedies(made["hosts"]["web1"]["problems"]).endswith("homelab.patching.patch -e patching_takeover=other")
+    assert remedies(made["hosts"]["web2"]["problems"]).endswith("homelab.patching.patch -e patching_accept=web2")
 
 
 def test_a_refusal_does_not_block_the_others():

@@ -4,7 +4,7 @@ import pytest
 from ansible_collections.homelab.patching.plugins.module_utils.report import text
 from ansible_collections.homelab.patching.plugins.module_utils.run import waves as rolling
 
-from .assessments import MAY_REBOOT, NOW, PLANNED, UPDATE, known, plan
+from .assessments import MAY_REBOOT, NOW, PLANNED, UPDATE, WANTS_REBOOT, known, plan
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,11 @@ def test_a_node_of_proxmox_misses_no_more_than_the_policy_allows():
         for name, node in (("a", "pve1"), ("b", "pve1"), ("c", "pve2"), ("d", None), ("e", None))
     }
     assert plan(hosts)["waves"] == [["a", "c", "d"], ["b", "e"]]
+
+
+def test_who_is_only_rebooted_installs_nothing():
+    made = plan({"a": known(pending=[UPDATE], reboot=WANTS_REBOOT)}, mode="reboot")
+    assert (made["totals"]["hosts"], made["totals"]["updates"], made["totals"]["security"]) == (1, 0, 0)
 
 
 def test_totals_and_how_long_a_claim_lasts():
