@@ -105,6 +105,18 @@ def test_the_modules_that_decide_are_pure():
     assert {"run.plan", "run.waves", "pve.addresses", "host.apt", "k3s.gate"} <= {name_of(path) for path in PURE}
 
 
+def test_every_pure_module_is_held_to_strict_types(monkeypatch):
+    """A plain `dict` in a signature says nothing of what is in it, and mypy refuses it there."""
+    monkeypatch.syspath_prepend(CHECKOUT / "tools")
+    from tools.test import conventions  # noqa: PLC0415 - it finds its neighbours by that path
+
+    checked = " ".join(conventions()[1].commands[1])
+    assert "--strict" in checked
+    assert {name.partition("module_utils.")[2] for name in checked.split() if "module_utils." in name} == {
+        name_of(path) for path in PURE
+    }
+
+
 @pytest.mark.parametrize("path", PURE, ids=name_of)
 def test_a_pure_module_asks_nothing(path):
     ours, others = imports(path)
