@@ -97,6 +97,10 @@ taken_over:
   description: The claim of a dead or expired run that was taken over, or null.
   returned: success
   type: dict
+problem:
+  description: What is wrong, with C(cause), C(remedy) and C(commands) (where to type what).
+  returned: failure
+  type: dict
 """
 
 import time
@@ -157,7 +161,7 @@ def main() -> None:
     try:
         result = action(module.params, module.check_mode)
     except PatchingError as exc:
-        module.fail_json(msg=str(exc))
+        module.fail_json(msg=str(exc), problem=exc.problem)
     module.exit_json(**result)
 
 

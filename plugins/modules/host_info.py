@@ -288,7 +288,7 @@ def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dic
         # Working an upgrade out is `apt-get check` as well: with broken dependencies it fails.
         found = check() if interrupted or problems or upgrade == "none" else pending(apt_pkg, exclude)
     except PatchingError as exc:
-        problems.append(problem(exc.message, exc.remedy, *exc.commands))
+        problems.append(exc.problem)
     listed, removals = found["pending"], found["removals"]
     if upgrade == "security":
         wanted: list[Change] = [{**each, "new": each["security"]} for each in due(listed) if each["security"]]

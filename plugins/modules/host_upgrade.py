@@ -87,6 +87,10 @@ fixes:
       fixes (null if unknown), and C(fixed), the date of the fix (or null).
   returned: success, and O(state=downloaded)
   type: dict
+problem:
+  description: What is wrong, with C(cause), C(remedy) and C(commands) (where to type what).
+  returned: failure
+  type: dict
 earlier:
   description: How the upgrade of a dead run failed; empty if it did not fail.
   returned: success, and O(state=settled)
@@ -185,7 +189,7 @@ def main() -> None:
     try:
         result = action(module.params)
     except PatchingError as exc:
-        module.fail_json(msg=str(exc), installed=[], log=[])
+        module.fail_json(msg=str(exc), problem=exc.problem, installed=[], log=[])
     module.exit_json(**result)
 
 

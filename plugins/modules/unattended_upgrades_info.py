@@ -290,7 +290,7 @@ def inform(max_age: int) -> dict:
         found = program.proposals()
         policy["would_install"], policy["would_hold"] = found["install"], found["hold"]
     except PatchingError as exc:
-        policy["stalled"].append(daily_problem("configuration", exc.message, exc.remedy, *exc.commands))
+        policy["stalled"].append({"kind": "configuration", **exc.problem})
     policy["warnings"] = _warnings(policy)
     return policy
 

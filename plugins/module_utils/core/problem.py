@@ -48,6 +48,11 @@ class PatchingError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {in_words(self.remedy, self.commands)}".strip()
 
+    @property
+    def problem(self) -> Problem:
+        """The same as data."""
+        return problem(self.message.rstrip(".:;"), self.remedy, *self.commands)
+
 
 def problem(cause: str, remedy: str = "", *commands: Command) -> Problem:
     """A problem, as every verdict here lists them."""

@@ -19,7 +19,7 @@ from . import clusters, steps
 from .advice import advise
 from .health import kept_baseline, regressions
 from .policy import check, deadline, per_run
-from .shapes import Assessment, Clusters, Entry, Plan, PlannedCluster, Policy, Published, Refusal
+from .shapes import Assessment, Clusters, Entry, Plan, PlannedCluster, Policy, Published
 from .transaction import reboot_why
 from .waves import with_waves
 
@@ -233,9 +233,9 @@ def _steps(work: Mapping[str, str], host: str, cluster: PlannedCluster | None, p
     }
 
 
-def refuse(plan: Plan, refusals: Mapping[str, Refusal]) -> Plan:
+def refuse(plan: Plan, refusals: Mapping[str, Problem]) -> Plan:
     """The plan without hosts that turned out not to be patchable."""
     hosts = dict(plan["hosts"])
     for host, refusal in refusals.items():
-        hosts[host] = _refuse(hosts[host], of_host(problem(refusal["reason"], refusal["remedy"]), host))
+        hosts[host] = _refuse(hosts[host], of_host(refusal, host))
     return with_waves({**plan, "hosts": hosts})

@@ -197,11 +197,6 @@ class Go(TypedDict):
     """Why none may."""
 
 
-class Refusal(TypedDict):
-    reason: str
-    remedy: str
-
-
 class Begun(TypedDict):
     step: str
     at: float

@@ -38,7 +38,9 @@ LOCK = 'weave.works/kured-node-lock={"nodeID":"manual"}'
 )
 def test_what_to_do_and_to_type_in_one_line(remedy, commands, words):
     assert in_words(remedy, commands) == words
-    assert str(PatchingError("It is broken.", remedy, *commands)) == f"It is broken. {words}"
+    raised = PatchingError("It is broken.", remedy, *commands)
+    assert str(raised) == f"It is broken. {words}"
+    assert raised.problem == problem("It is broken", remedy, *commands)
 
 
 @pytest.mark.parametrize("argv", [("systemctl", "status", "k3s*"), ("k3s", LOCK), ("ansible", "-m", "ping", "a b")])

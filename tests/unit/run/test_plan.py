@@ -96,9 +96,10 @@ def test_a_refusal_does_not_block_the_others():
 
 def test_refusing_after_the_download_closes_the_gap():
     made = plan({name: known(pending=[UPDATE]) for name in "abc"})
-    made = planning.refuse(made, {"b": {"reason": "no packages", "remedy": ""}})
+    made = planning.refuse(made, {"b": problem("no packages", "", on_host("apt-get", "update"))})
     assert made["waves"] == [["a"], ["c"]]
-    assert made["hosts"]["b"]["result"] == "refused"
+    assert (made["hosts"]["b"]["result"], made["hosts"]["b"]["reason"]) == ("refused", "no packages")
+    assert remedies(made["hosts"]["b"]["problems"]) == "on b: apt-get update"
     assert [item["name"] for item in rolling.roll(made)] == ["a", "__patching_wave_1", "c", "__patching_wave_2"]
 
 
