@@ -323,7 +323,7 @@ def _next(report: Mapping, hosts: Mapping) -> list:
             **members[0],
             "hosts": members,
             "urgent": any(host["name"] in wrong for host in members),
-            "commands": _commands(members[0]["commands"], "each of them" if len(members) > 1 else ""),
+            "commands": _commands(members[0], "each of them" if len(members) > 1 else members[0]["name"]),
         }
         for members in _group(waiting, _what_to_do)
     ]
@@ -331,20 +331,20 @@ def _next(report: Mapping, hosts: Mapping) -> list:
 
 def _what_to_do(host: Mapping) -> tuple:
     """What is the same for all hosts that one card of the page is about."""
-    typed_there = [(each["where"], each["host"] == host["name"], typed(each)) for each in host["commands"]]
-    return host["result"], host["reason"], host["words"], tuple(typed_there)
+    return host["result"], host["reason"], host["words"], tuple(_commands(host, "the host itself"))
 
 
-def _commands(commands: Iterable[Command], whom: str) -> list:
-    """What can be typed: pairs of where and the command.
+def _commands(host: Mapping, itself: str) -> list:
+    """What can be typed for a host: pairs of where and the command.
 
-    :param whom: in place of the one host's name.
+    :param itself: how the host is called there.
     """
     found = []
+    commands: Iterable[Command] = host["commands"]
     for each in commands:
         words = ["ansible-playbook", "-i", "inventory/", *each["argv"][1:]]
         argv = words if each["argv"][0] == "ansible-playbook" else each["argv"]
-        shown: Command = {**each, "argv": argv, "host": whom or each["host"]}
+        shown: Command = {**each, "argv": argv, "host": itself if each["host"] == host["name"] else each["host"]}
         found.append((place(shown), typed(shown)))
     return list(dict.fromkeys(found))
 

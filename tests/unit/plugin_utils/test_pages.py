@@ -166,12 +166,13 @@ def test_nothing_is_loaded_from_elsewhere():
 def test_hosts_with_the_same_to_do_share_a_card_and_each_has_its_commands():
     hosts = {}
     for name in ("a", "b"):
-        told = reports.troubled("look", reports.on_host("dpkg", "--audit", host=name))
+        there = reports.on_host("dpkg", "--audit", host=name), reports.on_host("shutdown", "-c", host="z")
+        told = reports.troubled("look", *there)
         hosts[name] = reports.host("failed", reason="x", **told)
     told = reports.troubled("look", reports.on_host("dpkg", "--audit", host="c"), reports.playbook("patch", x="c d"))
     made = reports.report({**hosts, "c": reports.host("failed", reason="x", **told)}, [["a", "b", "c"]], 60)
     todo = between(read(made), "What to do next", "Then run again")
-    assert "failed: 2 hosts a, b x Look on each of them dpkg --audit" in todo
+    assert "failed: 2 hosts a, b x Look on each of them dpkg --audit on z shutdown -c" in todo
     assert (
         "failed: c x Look on c dpkg --audit on the control node "
         "ansible-playbook -i inventory/ homelab.patching.patch -e 'x=c d'" in todo
