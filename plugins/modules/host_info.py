@@ -139,225 +139,18 @@ host:
 """
 
 import shutil
-import time
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from ..module_utils.core.problem import PatchingError
-from ..module_utils.host import claim_file, disk, dpkg, health, kernels, losses, system
-from ..module_utils.host.apt import space_needed
-from ..module_utils.host.pending import NOTHING, check, pending
-from ..module_utils.host.reboot import (
-    REBOOT_SERVICES,
-    kernel_outdated,
-    newest_kernel,
-    parse_needrestart,
-    predicted_reasons,
-    reboot_reasons,
-)
+from ..module_utils.host.assess import assess
 from ..module_utils.k3s import local
 
 try:
     import apt_pkg
 except ImportError:
     apt_pkg = None
-
-_CLOCK_SECONDS = 300
-# For /boot, where no kernel is there to be measured.
-_KERNEL_BYTES = 100_000_000
-
-
-def _os() -> dict:
-    fields = dict(
-        line.split("=", 1)
-        for line in system.read("/etc/os-release").splitlines()
-        if "=" in line and not line.startswith("#")
-    )
-    fields = {key: value.strip("\"'") for key, value in fields.items()}
-    return {
-        "id": fields.get("ID", ""),
-        "version_id": fields.get("VERSION_ID", ""),
-        "codename": fields.get("VERSION_CODENAME", ""),
-        "pretty": fields.get("PRETTY_NAME", ""),
-    }
-
-
-def _unfit(clock: float | None) -> list:
-    """Why the host must not be patched now."""
-    problems = []
-
-    def problem(message: str, remedy: str, mendable: bool = False) -> None:
-        problems.append({"message": message, "remedy": remedy, "mendable": mendable})
-
-    if shutil.which("pveversion"):
-        problem("this is a Proxmox VE host, not a guest", "leave it out: tag it nopatch, or -e 'patching_hosts=...'")
-    audit = system.run(["dpkg", "--audit"]).stdout.strip()
-    if audit:
-        problem(f"dpkg was interrupted: {audit.splitlines()[0]}", "on the host: dpkg --configure -a", mendable=True)
-    for device in dpkg.grub_devices():
-        if not Path(device).exists():
-            problem(
-                f"grub-pc would be installed on {device}, which is not there", "on the host: dpkg-reconfigure grub-pc"
-            )
-    if clock and abs(time.time() - clock) > _CLOCK_SECONDS:
-        wrong = round(time.time() - clock)
-        problem(f"its clock is {wrong} s away from the control node's", "on the host: timedatectl set-ntp true")
-    scheduled = system.shutdown_scheduled()
-    if scheduled:
-        problem(f"a {scheduled} is scheduled on the host", "wait for it, or on the host: shutdown -c")
-    return problems
-
-
-def _needrestart() -> dict | None:
-    if not shutil.which("needrestart"):
-        return None
-    return parse_needrestart(system.run(["needrestart", "-b"], timeout=120).stdout)
-
-
-def _reboot_required() -> tuple[dict, list]:
-    """The kernels, and why a reboot is required now."""
-    running = kernels.running_kernel()
-    newest = newest_kernel(running["release"], kernels.installed_kernels(), apt_pkg.version_compare)
-    flagged = None
-    if Path("/run/reboot-required").exists():
-        flagged = system.read("/run/reboot-required.pkgs").split()
-    return {"running": running, "newest": newest}, reboot_reasons(
-        flagged, kernel_outdated(running, newest), _needrestart()
-    )
-
-
-def _expected(upgrades: list) -> list:
-    """Why a reboot is to be expected after the upgrade."""
-    if not upgrades:
-        return []
-    return predicted_reasons([item["name"] for item in upgrades], dpkg.mapped_packages(REBOOT_SERVICES))
-
-
-def _kept_back(found: dict, exclude: list) -> list:
-    """The packages that an upgrade leaves as they are, and why."""
-    held = set(system.run(["apt-mark", "showhold"]).stdout.split()) if found["kept_back"] else set()
-    reasons = {name: "held" if name in held else "its dependencies do not allow it" for name in found["kept_back"]}
-    for name, percentage in found["phased"].items():
-        reasons[name] = f"phased{f', {percentage} %' if percentage else ''}: not this host's turn yet"
-    reasons |= {name: "excluded by patching_exclude_packages" for name in reasons if name.partition(":")[0] in exclude}
-    return [{"name": name, "why": reasons[name]} for name in sorted(reasons)]
-
-
-def _no_room(upgrades: list) -> list:
-    """Where the disk is too small for the upgrade; see `_unfit`."""
-    kernel, initrd = disk.boot_bytes()
-    short = disk.short_of_space(space_needed(upgrades, kernel or _KERNEL_BYTES, initrd))
-    return [
-        {
-            "message": f"only {item['free'] // 1_000_000} MB free in {item['path']},"
-            f" the upgrade needs {item['needed'] // 1_000_000} MB",
-            "remedy": f"on the host: make room in {item['path']}",
-            "mendable": False,
-        }
-        for item in short
-    ]
-
-
-def _warnings(conffiles: list) -> list:
-    """What a person should know before the upgrade, and what stops nothing."""
-    warnings = [f"{item['path']} of {item['package']} was changed here and stays as it is" for item in conffiles]
-    holder = dpkg.lock_holder()
-    if holder:
-        warnings.append(f"dpkg is locked by {holder}: the run waits for it")
-    if _automatic_reboot():
-        warnings.append("Unattended-Upgrade::Automatic-Reboot is on: the daily updates may reboot it on any day")
-    return warnings
-
-
-def _automatic_reboot() -> bool:
-    """May unattended-upgrades reboot the host by itself?"""
-    shown = system.run(["apt-config", "dump", "--format=%v%n", "Unattended-Upgrade::Automatic-Reboot"])
-    return shown.stdout.strip() in ("true", "1", "yes", "on")
-
-
-def _image() -> dict:
-    """What the image says of its build; empty where it says nothing."""
-    lines = [line.partition(":") for line in system.read("/etc/cloud/build.info").splitlines()]
-    return {key.strip(): value.strip() for key, _separator, value in lines if value.strip()}
-
-
-def assess(upgrade: str, exclude: list, clock: float | None, lists: dict) -> dict:
-    """The assessment of this host; see RETURN."""
-    unfit = _unfit(clock)
-    if lists.get("rc", 0) != 0:
-        text = f"{lists.get('stderr', '')}\n{lists.get('msg', '')}"
-        cause = next((line for line in text.splitlines() if line.startswith("E:")), text.strip()[-200:])
-        unfit.append(
-            {"message": f"the package lists cannot be refreshed: {cause}", "remedy": "on the host: apt-get update"}
-        )
-
-    found = NOTHING
-    try:
-        # Working an upgrade out is `apt-get check` as well: with broken dependencies it fails.
-        found = check() if unfit or upgrade == "none" else pending(apt_pkg, exclude)
-    except PatchingError as exc:
-        unfit.append({"message": exc.message, "remedy": exc.remedy})
-    upgrades, removals = found["upgrades"], found["removals"]
-    if upgrade == "security":
-        upgrades = [{**item, "new": item["security"]} for item in upgrades if item["security"]]
-        removals = []
-    if removals:
-        unfit.append(
-            {
-                "message": f"the upgrade would remove {', '.join(sorted(removals))}",
-                "remedy": "look at it on the host: apt-get --simulate dist-upgrade",
-            }
-        )
-
-    unfit += _no_room(upgrades)
-    k3s = local.facts()
-    unfit += [{**each, "mendable": False} for each in (k3s or {"problems": []})["problems"]]
-    if k3s and _automatic_reboot():
-        unfit.append(
-            {
-                "message": "it is a K3s node, and Unattended-Upgrade::Automatic-Reboot is on: it would go undrained",
-                "remedy": "put the daily policy of this collection in force: ansible-playbook homelab.patching.policy",
-                "mendable": False,
-            }
-        )
-
-    kernel, reasons = _reboot_required()
-    now = time.time()
-    tcp = [system.read("/proc/net/tcp"), system.read("/proc/net/tcp6")]
-    ports = set().union(*(health.listeners(text, health.ephemeral_ports()) for text in tcp))
-    return {
-        "os": _os(),
-        "boot_id": system.read("/proc/sys/kernel/random/boot_id"),
-        "machine_id": system.read("/etc/machine-id"),
-        "kernel": kernel,
-        "upgrades": upgrades,
-        "kept_back": _kept_back(found, exclude),
-        "reboot": {
-            "required": bool(reasons),
-            "reasons": reasons,
-            "expected": _expected(upgrades),
-        },
-        "unfit": unfit,
-        "starting": system.queued_jobs(),
-        "needrestart": bool(shutil.which("needrestart")),
-        "warnings": _warnings(dpkg.modified_conffiles([item["name"] for item in upgrades if item["old"]])),
-        "image": _image(),
-        # Who only looks at a host's health need not read all its configuration files.
-        "rebuild": losses.facts(_os()) if upgrade != "none" else {},
-        "lists_age": dpkg.lists_age(now),
-        "baseline": {
-            "failed_units": system.failed_units(),
-            "listeners": sorted(ports),
-            "mounts": health.mounts(),
-            "containers": health.containers(),
-        },
-        "kept_baseline": system.read_json(claim_file.BASELINE),
-        "claim": claim_file.read(),
-        "k3s": k3s,
-        "clock": now,
-    }
 
 
 def main() -> None:
@@ -379,12 +172,7 @@ def main() -> None:
             module.fail_json(msg="python3-apt is missing on this host. On the host: apt-get install python3-apt")
         respawn_module(interpreter)
     try:
-        host = assess(
-            module.params["upgrade"],
-            module.params["exclude"],
-            module.params["controller_clock"],
-            module.params["lists"] or {},
-        )
+        host = assess(apt_pkg, module.params, local.facts())
     except PatchingError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=False, host=host)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from ..core.problem import PatchingError
 from .conf import ORIGIN_LISTS, OWN_FILE, lost_elements, option, place, setting_of
 
+_HOUR = 3600
 _LOG_LINE = re.compile(r"^(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>[A-Z]+) (?P<text>.*)$")
 # What unattended-upgrades logs last when it has come to its end; and when it has not.
 _ENDS = ("All upgrades installed", "No packages found that can be upgraded unattended")
@@ -51,6 +53,19 @@ def last_run(log: str) -> dict | None:
 
 def _problem(cause: str, message: str, remedy: str) -> dict:
     return {"cause": cause, "message": message, "remedy": remedy}
+
+
+NOT_INSTALLED = _problem(
+    "not installed", "unattended-upgrades is not installed", "on the host: apt-get install unattended-upgrades"
+)
+NO_LISTS = _problem(
+    "no lists", "the host has no package lists, so nothing is known to it", "on the host: apt-get update"
+)
+
+
+def misconfigured(error: PatchingError) -> dict:
+    """The configuration is such that unattended-upgrades itself stumbles on it."""
+    return _problem("configuration", error.message, error.remedy)
 
 
 def disabled(options: Mapping, settings: Sequence[Mapping], own_file: str = OWN_FILE) -> list:
@@ -160,6 +175,73 @@ def stale(age: float | None, since: float, powered: float, limit: float, run: Ma
     if run and run["result"] != "ok":
         message += f"; the last one, at {run['began']}, {run['result']}: {run['said'] or 'it came to no end'}"
     return [_problem("stale", message, "on the host: unattended-upgrade -v, and journalctl -u apt-daily-upgrade")]
+
+
+def stopped_by_host(journal: bool, complaint: str, holder: Mapping | None) -> list:
+    """What stops every daily run, whatever its configuration.
+
+    :param journal: dpkg was interrupted in the middle of a package.
+    :param complaint: of `apt-get check`.
+    :param holder: who holds dpkg's lock, or None.
+    """
+    problems = []
+    if journal:
+        message = "dpkg was interrupted in the middle of a package, so the daily script ends without a word"
+        problems.append(_problem("dpkg", message, "on the host: dpkg --configure -a"))
+    elif complaint:
+        message = f"apt-get check fails, so the daily script ends without a word: {complaint}"
+        problems.append(_problem("apt-get check", message, "on the host: apt-get --fix-broken install"))
+    if holder and holder["seconds"] > _HOUR:
+        who = f"{holder['command']} (pid {holder['pid']})"
+        message = f"{who} has had dpkg's lock for up to {holder['seconds'] / _HOUR:.0f} hours"
+        problems.append(_problem("lock", message, f"on the host: ps -fp {holder['pid']}"))
+    return problems
+
+
+def stopped_by_itself(lines: Sequence[str]) -> list:
+    """Why unattended-upgrades ends at once.
+
+    :param lines: what it says then.
+    """
+    causes = {"battery": "ac power", "metered": "metered"}
+    return [
+        _problem(
+            next((cause for word, cause in causes.items() if word in line), "stopped"),
+            f"unattended-upgrade ends at once: {line}",
+            "set Unattended-Upgrade::OnlyOnACPower or ::Skip-Updates-On-Metered-Connections to false",
+        )
+        for line in lines
+    ]
+
+
+def security_archives(archives: Sequence[Mapping], distro: str, codename: str) -> list:
+    """The archives of this distribution and release that carry security updates; for Ubuntu ESM as well.
+
+    :param archives: all package sources, each with ``name``, ``origin``, ``archive``, ``codename`` and ``patterns``.
+    """
+    return [
+        {"name": each["name"], "allowed": bool(each["patterns"])}
+        for each in archives
+        if each["origin"].startswith(distro)
+        and each["archive"].endswith("-security")
+        and (each["codename"].startswith(codename) or each["archive"].startswith(codename))
+    ]
+
+
+def warnings(run: Mapping | None, unfinished: Sequence[str]) -> list:
+    """What does not stop the next run and is worth knowing.
+
+    :param run: from `last_run`.
+    :param unfinished: packages that dpkg has not finished.
+    """
+    problems = []
+    if run and run["result"] != "ok":
+        message = f"the run of {run['began']} did not do all: {run['said'] or 'it came to no end'}"
+        problems.append(_problem(run["result"], message, "on the host: unattended-upgrade -v"))
+    if unfinished:
+        message = f"dpkg has not finished {', '.join(unfinished)}"
+        problems.append(_problem("dpkg", message, "on the host: dpkg --configure -a"))
+    return problems
 
 
 REASONS = {

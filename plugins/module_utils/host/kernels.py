@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from . import dpkg, system
@@ -31,7 +32,4 @@ def installed_kernels() -> list:
 
 def running_kernel() -> dict:
     """Release and version of the running kernel, as ``uname`` tells them."""
-    return {
-        "release": system.run(["uname", "-r"]).stdout.strip(),
-        "version": system.run(["uname", "-v"]).stdout.strip(),
-    }
+    return {"release": os.uname().release, "version": os.uname().version}

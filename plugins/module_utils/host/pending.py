@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..core.problem import PatchingError
 from . import dpkg, system
 from .apt import cause_of, parse_simulation, security_version
@@ -48,15 +50,25 @@ def check() -> dict:
     :returns: `NOTHING`.
     :raises PatchingError: it is.
     """
-    done = system.run(["apt-get", "check", "--quiet", "-o", "Debug::NoLocking=1"], timeout=120)
-    if done.returncode != 0:
-        raise PatchingError(
-            f"apt-get check fails: {cause_of(done.stderr)}", "on the host: apt-get --fix-broken install"
-        )
+    text = dpkg.complaint()
+    if text:
+        raise PatchingError(f"apt-get check fails: {text}", "on the host: apt-get --fix-broken install")
     return NOTHING
 
 
-def pending(apt_pkg, exclude: list) -> dict:
+def _idle(cache: Any, candidates: Any) -> bool:
+    """Does libapt, of which apt-get is made, find nothing that an upgrade would do, keep back or stumble on?
+
+    apt-get takes three times as long to say so, because it plans the order of what it simulates.
+
+    :param candidates: a DepCache, whose marks are changed, in memory.
+    """
+    if candidates.broken_count or not candidates.upgrade(True) or candidates.inst_count or candidates.del_count:
+        return False
+    return not any(package.current_ver and candidates.is_upgradable(package) for package in cache.packages)
+
+
+def pending(apt_pkg: Any, exclude: list) -> dict:
     """What a full upgrade would do, each package with its security version where it has one.
 
     :param apt_pkg: the module of python3-apt.
@@ -65,17 +77,17 @@ def pending(apt_pkg, exclude: list) -> dict:
         package) and ``unpacked`` and ``grows`` (bytes on the disk, and how many more than now). ``phased`` is a mapping
         of names to percentages (None where none is told).
     """
+    try:
+        apt_pkg.init()
+        cache = apt_pkg.Cache(None)
+    except SystemError:
+        # What is wrong with its configuration or its lists, apt-get says in words for a person.
+        simulate(arguments("full", [], exclude))
+        raise
+    if _idle(cache, apt_pkg.DepCache(cache)):
+        return NOTHING
     result = simulate(arguments("full", [], exclude))
     result["phased"] = dict.fromkeys(result["phased"])
-    if not result["upgrades"] and not result["phased"] and not exclude:
-        return result
-    apt_pkg.init()
-    cache = apt_pkg.Cache(None)
-
-    def known(full_name: str):
-        name, _separator, architecture = full_name.partition(":")
-        return cache[name, architecture] if architecture else cache[name]
-
     # Asked for in its installed version, an excluded package is not even named among those that are kept back.
     candidates = apt_pkg.DepCache(cache)
     for package in cache.packages if exclude else ():
@@ -84,11 +96,11 @@ def pending(apt_pkg, exclude: list) -> dict:
             result["kept_back"] += [full_name] if full_name not in result["kept_back"] else []
     records = apt_pkg.PackageRecords(cache)
     for name in result["phased"]:
-        newest = known(name).version_list[0]
+        newest = _package(cache, name).version_list[0]
         if records.lookup(newest.file_list[0]):
             result["phased"][name] = apt_pkg.TagSection(records.record).get("Phased-Update-Percentage")
     for upgrade in result["upgrades"]:
-        package = known(upgrade["name"])
+        package = _package(cache, upgrade["name"])
         new = next(version for version in package.version_list if version.ver_str == upgrade["new"])
         old = package.current_ver.installed_size if package.current_ver else 0
         upgrade |= {
@@ -106,3 +118,9 @@ def pending(apt_pkg, exclude: list) -> dict:
             else None
         )
     return result
+
+
+def _package(cache: Any, full_name: str) -> Any:
+    """A package of the cache by the name that apt-get writes."""
+    name, _separator, architecture = full_name.partition(":")
+    return cache[name, architecture] if architecture else cache[name]
