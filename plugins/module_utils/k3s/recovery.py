@@ -13,23 +13,24 @@ from ..core.problem import problem
 def forgettable(names: Iterable[str], hosts: Mapping) -> dict:
     """Nodes that are said to be gone for good: who is to be asked to forget them.
 
-    :param hosts: host -> ``k3s`` (what it says of itself) and ``cluster`` (of k3s_info); None where it did not say.
+    :param hosts: host -> ``k3s`` (its own facts) and ``cluster`` (of k3s_info); None where there was no answer.
     :returns: ``servers`` (node -> host) and ``problems``.
     """
     servers, problems = {}, []
     for name in names:
-        asked = [host for host, told in hosts.items() if name in (told["cluster"] or {"nodes": {}})["nodes"]]
-        if not asked:
+        knowing = [host for host, answer in hosts.items() if name in (answer["cluster"] or {"nodes": {}})["nodes"]]
+        if not knowing:
             remedy = "on a server: k3s kubectl get nodes"
             problems.append(problem(f"no server that answers knows a node {name}", remedy))
             continue
-        state = hosts[asked[0]]["cluster"]["nodes"][name]
-        alive = [host for host, told in hosts.items() if (told["k3s"] or {}).get("machine_id") == state["machine_id"]]
+        state = hosts[knowing[0]]["cluster"]["nodes"][name]
+        machine = state["machine_id"]
+        alive = [host for host, answer in hosts.items() if (answer["k3s"] or {}).get("machine_id") == machine]
         why = "it is Ready" if state["ready"] else f"its host {', '.join(alive)} answers" if alive else ""
         if why:
             remedy = "put it in order: ansible-playbook homelab.patching.recover, without patching_forget"
             problems.append(problem(f"node {name} is not gone: {why}", remedy))
-        servers[name] = asked[0]
+        servers[name] = knowing[0]
     return {"servers": servers, "problems": problems}
 
 
