@@ -161,18 +161,18 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    asked = [part for part in module.params["gather"] if part not in ("local", "rest")]
+    of_the_cluster = [part for part in module.params["gather"] if part not in ("local", "rest")]
     result: dict = {}
     try:
         if "rest" in module.params["gather"]:
             result["rest"] = local.rest()
         if "local" in module.params["gather"]:
             result["local"] = local.facts()
-        if asked:
+        if of_the_cluster:
             binary = local.server()
             if not binary:
                 raise kubectl.Refused("this host is no server of a K3s cluster.", "Ask a server: agents cannot.")
-            result["cluster"] = survey.gathered(kubectl.Api(binary, module.params["timeout"]), asked)
+            result["cluster"] = survey.gathered(kubectl.Api(binary, module.params["timeout"]), of_the_cluster)
     except PatchingError as exc:
         module.fail_json(msg=str(exc), kind="refused" if isinstance(exc, kubectl.Refused) else "unknown")
     module.exit_json(changed=False, **result)

@@ -102,6 +102,18 @@ def test_an_api_that_says_nothing_is_unknown(play):
     assert "the API of the cluster does not answer, so nothing is known" in output
 
 
+def test_a_server_that_cannot_be_reached_is_followed_by_the_next(cluster, play):
+    """Whatever is asked of it: how the cluster is, whether it is as before, or to let a node go."""
+    lost = {**play.cluster, "servers": [*play.cluster["servers"], "ghost"], "delegate": "ghost"}
+    status, _output, told = play("health", cluster=lost)
+    assert (status, sorted(told["health"]["nodes"])) == (0, sorted(cluster))
+    assert play("settle", cluster=lost, k3s_maintenance_baseline=play.health)[0] == 0
+    status, _output, told = play("drain", cluster=lost)
+    assert (status, told["drained"]["ready"], cordoned(cluster)) == (0, True, True)
+    status, _output, _told = play("restore", cluster=lost, k3s_maintenance_recover=True)
+    assert (status, cordoned(cluster), marks(cluster)) == (0, False, {})
+
+
 def test_an_admin_who_uncordons_ends_the_drain_and_keeps_his_node(cluster, play, deploy, budget):
     deploy("web", "ka1")
     budget("tight", "web", 1)

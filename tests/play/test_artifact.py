@@ -84,7 +84,9 @@ def test_every_playbook_is_found_whole(installed):
     assert [name for name in names if f"/playbooks/{name}.yml" not in done.stdout] == []
 
 
-@pytest.mark.parametrize(("kind", "files"), [("module", "modules/*.py"), ("filter", "filter/*.yml")])
+@pytest.mark.parametrize(
+    ("kind", "files"), [("module", "modules/*.py"), ("filter", "filter/*.yml"), ("test", "test/*.yml")]
+)
 def test_every_plugin_has_its_page(installed, kind, files):
     names = [f"homelab.patching.{path.stem}" for path in sorted((CHECKOUT / "plugins").glob(files))]
     done = run(installed, "ansible-doc", "--json", "--type", kind, *names)

@@ -12,13 +12,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ..core.problem import PatchingError
-from ..host import dpkg, system
+from ..host import system
 from .conf import conf_files, option, parse_conf
-from .program import NO_CACHE_FILES, PROGRAM
+from .program import PROGRAM
+from .verdict import LastRun
 
 STAMP = Path("/var/lib/apt/periodic/upgrade-stamp")
 UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer", "apt-daily.service", "apt-daily-upgrade.service")
-_READ_ONLY = [word for name in NO_CACHE_FILES for word in ("-o", f"{name}=")]
 
 
 def dump() -> str:
@@ -43,19 +43,6 @@ def settings() -> list:
     return found
 
 
-def check() -> str:
-    """What `apt-get check` complains of; empty where the daily script would go on.
-
-    The lock is left out: who holds it is asked of the kernel.
-    """
-    done = system.run(["apt-get", "check", "-q", "-o", "Debug::NoLocking=1", *_READ_ONLY], timeout=120)
-    if done.returncode == 0:
-        return ""
-    unmet = [line.strip() for line in done.stdout.splitlines() if re.match(r" \S+ : ", line)]
-    errors = [line.removeprefix("E: ") for line in done.stderr.splitlines() if line.startswith("E:")]
-    return "; ".join(unmet or errors) or done.stderr.strip() or f"status {done.returncode}"
-
-
 def dpkg_journal() -> bool:
     """Was dpkg interrupted in the middle of its work? Then apt refuses to do anything."""
     return any(name.isdigit() for name in os.listdir("/var/lib/dpkg/updates"))
@@ -65,36 +52,6 @@ def unfinished_packages() -> list:
     """Packages that dpkg has not configured. apt goes on with these by itself."""
     lines = system.run(["dpkg", "--audit"]).stdout.splitlines()
     return [line.split()[0] for line in lines if line.startswith(" ") and line.split()]
-
-
-def lock_holder() -> dict | None:
-    """Who holds dpkg's lock: pid, command, seconds since it started; or None."""
-    locks = [line.split() for line in system.read("/proc/locks").splitlines()]
-    for path in dpkg.LOCKS:
-        if not os.path.exists(path):
-            continue
-        inode = os.stat(path).st_ino
-        for lock in locks:
-            # `1: POSIX  ADVISORY  WRITE 4711 00:2d:1234 0 EOF`; a waiting one has `->` behind its number.
-            if len(lock) > 5 and lock[1] != "->" and lock[5].rpartition(":")[2] == str(inode):
-                pid = int(lock[4])
-                if Path(f"/proc/{pid}").exists():
-                    return {"pid": pid, "command": system.read(f"/proc/{pid}/comm"), "seconds": _age_of_process(pid)}
-    return None
-
-
-def _age_of_process(pid: int) -> float:
-    """Seconds for which a process has been running."""
-    fields = system.read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    uptime = system.read("/proc/uptime").split()
-    if len(fields) < 20 or not uptime:
-        return 0.0
-    return float(uptime[0]) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-
-
-def powered() -> float:
-    """Seconds since this host was booted (a container's own boot, not its machine's)."""
-    return _age_of_process(1)
 
 
 def _when(text: str) -> str | None:
@@ -150,11 +107,8 @@ def chance(own_file: str) -> float:
     return time.time() - max(moment for moment in [*began, 0.0] if moment is not None)
 
 
-def last_success(run: dict | None) -> float | None:
-    """When a run last ended well: by the daily script's stamp, or by the log.
-
-    :param run: from `verdict.last_run`.
-    """
+def last_success(run: LastRun | None) -> float | None:
+    """When a run last ended well: by the daily script's stamp, or by the log."""
     moments = [mtime(STAMP)]
     if run and run["result"] in ("ok", "conffile"):
         moments.append(time.mktime(time.strptime(run["ended"], "%Y-%m-%d %H:%M:%S")))

@@ -16,7 +16,7 @@ import types
 from pathlib import Path
 
 from ..core.problem import PatchingError, on_host
-from ..host import system
+from ..host import dpkg
 from ..host.apt import security_version
 from .conf import ORIGIN_LISTS, elements_of, place
 from .verdict import REASONS, reason
@@ -129,7 +129,7 @@ class Program:
         with self._quiet("cannot work out its upgrade"):
             cache = self._cache()
             if cache.broken_count:
-                # Then the program ends; `machine.check` tells why.
+                # Then the program ends; `dpkg.complaint` tells why.
                 return {"install": [], "hold": []}
             chosen = self._choose(cache)
             prompts = self._prompts(chosen)
@@ -236,32 +236,18 @@ class Program:
             return {}
         found = {}
         folder = self.apt_pkg.config.find_dir("Dir::Cache::archives")
+        modified: dict = {}
+        for each in dpkg.modified_conffiles(package.name for package in packages) if packages else ():
+            modified.setdefault(each["package"], []).append(each["path"])
         for package in packages:
-            modified = _modified_conffiles(package.name, self.apt_pkg)
-            if not modified:
+            # dpkg writes the architecture behind the name of a package that may be there in several.
+            paths = ", ".join(modified.get(package.name) or modified.get(package.fullname) or ())
+            if not paths:
                 continue
             file = package.candidate.version.replace(":", "%3a")
             debs = glob.glob(os.path.join(glob.escape(folder), f"{package.shortname}_{glob.escape(file)}_*.deb"))
             if not debs:
-                found[package.name] = f"dpkg may ask about {', '.join(modified)}, which was modified here"
+                found[package.name] = f"dpkg may ask about {paths}, which was modified here"
             elif self.uu.conffile_prompt(debs[0]):
-                found[package.name] = f"dpkg would ask about {', '.join(modified)}, which was modified here"
+                found[package.name] = f"dpkg would ask about {paths}, which was modified here"
         return found
-
-
-def _modified_conffiles(name: str, apt_pkg) -> list:
-    """Configuration files of a package that are not as it brought them."""
-    shown = system.run(["dpkg-query", "-W", "-f", "${Conffiles}\n", name])
-    modified = []
-    for line in shown.stdout.splitlines():
-        fields = line.split()
-        if len(fields) != 2 or fields[1] == "newconffile":
-            continue
-        try:
-            with open(fields[0], "rb") as stream:
-                same = any(str(found) == f"MD5Sum:{fields[1]}" for found in apt_pkg.Hashes(stream).hashes)
-        except OSError:
-            same = False
-        if not same:
-            modified.append(fields[0])
-    return modified

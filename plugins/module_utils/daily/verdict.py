@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
-from ..core.problem import Command, Problem, on_host, problem
+from ..core.problem import Command, PatchingError, Problem, on_host, problem
 from .conf import ORIGIN_LISTS, OWN_FILE, Setting, lost_elements, option, place, setting_of
 
+_HOUR = 3600
 _LOG_LINE = re.compile(r"^(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>[A-Z]+) (?P<text>.*)$")
 # What unattended-upgrades logs last when it has come to its end; and when it has not.
 _ENDS = ("All upgrades installed", "No packages found that can be upgraded unattended")
@@ -41,6 +42,18 @@ class Unit(TypedDict):
     load: str
     active: str
     enabled: str
+
+
+class Source(TypedDict):
+    """An archive among the package sources."""
+
+    name: str
+    origin: str
+    label: str
+    archive: str
+    codename: str
+    patterns: list[str]
+    """Those of the origins in force that allow it."""
 
 
 class Archive(TypedDict):
@@ -84,6 +97,24 @@ def last_run(log: str) -> LastRun | None:
 def daily_problem(kind: str, cause: str, remedy: str = "", *commands: Command) -> DailyProblem:
     """A problem of the daily updates."""
     return {"kind": kind, **problem(cause, remedy, *commands)}
+
+
+NOT_INSTALLED = daily_problem(
+    "not installed",
+    "unattended-upgrades is not installed",
+    "",
+    on_host("apt-get", "install", "unattended-upgrades"),
+)
+NO_LISTS = daily_problem(
+    "no lists", "the host has no package lists, so nothing is known to it", "", on_host("apt-get", "update")
+)
+# Finishes what an interrupted dpkg left unconfigured.
+_CONFIGURE = on_host("dpkg", "--configure", "-a")
+
+
+def misconfigured(error: PatchingError) -> DailyProblem:
+    """The configuration is such that unattended-upgrades itself stumbles on it."""
+    return {"kind": "configuration", **error.problem}
 
 
 def disabled(
@@ -201,6 +232,71 @@ def stale(age: float | None, since: float, powered: float, limit: float, run: La
         message += f"; the last one, at {run['began']}, {run['result']}: {run['said'] or 'it came to no end'}"
     look = on_host("unattended-upgrade", "-v"), on_host("journalctl", "-u", "apt-daily-upgrade")
     return [daily_problem("stale", message, "", *look)]
+
+
+def stopped_by_host(journal: bool, complaint: str, holder: Mapping[str, Any] | None) -> list[DailyProblem]:
+    """What stops every daily run, whatever its configuration.
+
+    :param journal: dpkg was interrupted in the middle of a package.
+    :param complaint: of `apt-get check`.
+    :param holder: `dpkg.lock_holder`.
+    """
+    problems = []
+    if journal:
+        message = "dpkg was interrupted in the middle of a package, so the daily script ends without a word"
+        problems.append(daily_problem("dpkg", message, "", _CONFIGURE))
+    elif complaint:
+        message = f"apt-get check fails, so the daily script ends without a word: {complaint}"
+        mend = on_host("apt-get", "--fix-broken", "install")
+        problems.append(daily_problem("apt-get check", message, "", mend))
+    if holder and holder["seconds"] > _HOUR:
+        who = f"{holder['command']} (pid {holder['pid']})"
+        message = f"{who} has had dpkg's lock for up to {holder['seconds'] / _HOUR:.0f} hours"
+        problems.append(daily_problem("lock", message, "", on_host("ps", "-fp", str(holder["pid"]))))
+    return problems
+
+
+def stopped_by_itself(lines: Sequence[str]) -> list[DailyProblem]:
+    """Why unattended-upgrades ends at once.
+
+    :param lines: what it says then.
+    """
+    causes = {"battery": "ac power", "metered": "metered"}
+    return [
+        daily_problem(
+            next((cause for word, cause in causes.items() if word in line), "stopped"),
+            f"unattended-upgrade ends at once: {line}",
+            "set Unattended-Upgrade::OnlyOnACPower or ::Skip-Updates-On-Metered-Connections to false",
+        )
+        for line in lines
+    ]
+
+
+def security_archives(archives: Sequence[Source], distro: str, codename: str) -> list[Archive]:
+    """The archives of this distribution and release that carry security updates; for Ubuntu ESM as well."""
+    return [
+        {"name": each["name"], "allowed": bool(each["patterns"])}
+        for each in archives
+        if each["origin"].startswith(distro)
+        and each["archive"].endswith("-security")
+        and (each["codename"].startswith(codename) or each["archive"].startswith(codename))
+    ]
+
+
+def warnings(run: LastRun | None, unfinished: Sequence[str]) -> list[DailyProblem]:
+    """What does not stop the next run and is worth knowing.
+
+    :param run: from `last_run`.
+    :param unfinished: packages that dpkg has not finished.
+    """
+    problems = []
+    if run and run["result"] != "ok":
+        message = f"the run of {run['began']} did not do all: {run['said'] or 'it came to no end'}"
+        problems.append(daily_problem(run["result"], message, "", on_host("unattended-upgrade", "-v")))
+    if unfinished:
+        message = f"dpkg has not finished {', '.join(unfinished)}"
+        problems.append(daily_problem("dpkg", message, "", _CONFIGURE))
+    return problems
 
 
 REASONS = {

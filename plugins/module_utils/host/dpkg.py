@@ -1,15 +1,16 @@
 # Copyright: The homelab.patching maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What dpkg knows of this host: packages, configuration files, who holds its lock, how old apt's lists are."""
+"""What dpkg knows of this host, and apt of it: packages, configuration files, who holds the lock, how old lists are."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import os
+import re
 import struct
-from contextlib import suppress
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import system
@@ -36,14 +37,28 @@ def installed_packages() -> dict[str, str]:
     }
 
 
+def complaint(options: Iterable[str] = ()) -> str:
+    """What `apt-get check` complains of, such as broken dependencies; empty where it does not.
+
+    The lock is left out: who holds it is asked of the kernel.
+
+    :param options: of apt's, as words of the command line.
+    """
+    done = system.run(["apt-get", "check", "--quiet", "-o", "Debug::NoLocking=1", *options], timeout=120)
+    if done.returncode == 0:
+        return ""
+    unmet = [line.strip() for line in done.stdout.splitlines() if re.match(r" \S+ : ", line)]
+    errors = [line.removeprefix("E: ") for line in done.stderr.splitlines() if line.startswith("E:")]
+    return "; ".join(unmet or errors) or done.stderr.strip() or f"status {done.returncode}"
+
+
 def mapped_packages(services: tuple) -> list:
     """Packages whose libraries the main processes of these services have in memory.
 
     :param services: names of units.
     """
     libraries = set()
-    for service in services:
-        pid = system.run(["systemctl", "show", "-p", "MainPID", "--value", service]).stdout.strip()
+    for pid in system.run(["systemctl", "show", "-p", "MainPID", "--value", *services]).stdout.split():
         for line in system.read(f"/proc/{pid}/maps").splitlines():
             path = line.partition("/")[1] + line.partition("/")[2]
             if ".so" in path:
@@ -64,33 +79,48 @@ def grub_devices() -> list:
     return [device.strip() for line in lines for device in line.partition(":")[2].split(",") if device.strip()]
 
 
-def modified_conffiles(packages: list) -> list:
-    """Configuration files of these packages that somebody has changed: ``package`` and ``path`` of each."""
-    if not packages:
-        return []
-    shown = system.run(["dpkg-query", "-W", "-f", "${binary:Package}\n${Conffiles}\n", *packages]).stdout
+def modified_conffiles(packages: Iterable[str] = ()) -> list:
+    """Configuration files that are not as their packages brought them: ``package``, ``path``, ``missing`` of each.
+
+    :param packages: their names; none for all that are installed.
+    """
+    form = "${binary:Package} ${db:Status-Status}\n${Conffiles}\n"
     package, modified = "", []
-    for line in shown.splitlines():
-        if not line.startswith(" "):
-            package = line.strip() or package
-            continue
+    for line in system.run(["dpkg-query", "-W", "-f", form, *packages]).stdout.splitlines():
+        fields = line.split()
+        if line and not line.startswith(" "):
+            package = fields[0] if fields[1:] != ["config-files"] else ""
         # ` /etc/file 0123456789abcdef`, with `obsolete` or `remove-on-upgrade` behind it where dpkg is done with it.
-        path, checksum, *state = line.split()
-        with suppress(OSError):
-            if not state and hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest() != checksum:
-                modified.append({"package": package, "path": path})
+        elif package and len(fields) == 2 and fields[1] != "newconffile":
+            path, checksum = fields
+            current = _md5(path)
+            if current != checksum:
+                modified.append({"package": package, "path": path, "missing": current is None})
     return modified
 
 
-def lock_holder() -> str | None:
-    """Who holds dpkg's lock (such as ``apt-get (process 71)``), or None."""
+def _md5(path: str) -> str | None:
+    """The checksum that dpkg keeps; None where the file cannot be read."""
     try:
-        with open(LOCKS[0], "rb") as stream:
-            wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-            kind, _whence, _start, _length, pid = struct.unpack("hhqqi4x", fcntl.fcntl(stream, fcntl.F_GETLK, wanted))
+        return hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest()
     except OSError:
         return None
-    return None if kind == fcntl.F_UNLCK else f"{system.read(f'/proc/{pid}/comm') or '?'} (process {pid})"
+
+
+def lock_holder() -> dict | None:
+    """Who holds dpkg's lock, as the kernel knows it: ``pid``, ``command``, ``seconds`` since it started; or None."""
+    for path in LOCKS:
+        try:
+            with open(path, "rb") as stream:
+                wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                lock = fcntl.fcntl(stream, fcntl.F_GETLK, wanted)
+        except OSError:
+            continue
+        kind, _whence, _start, _length, pid = struct.unpack("hhqqi4x", lock)
+        if kind != fcntl.F_UNLCK:
+            command = system.read(f"/proc/{pid}/comm") or "?"
+            return {"pid": pid, "command": command, "seconds": system.process_age(pid)}
+    return None
 
 
 def lists_age(now: float) -> float | None:

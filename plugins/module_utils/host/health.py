@@ -34,6 +34,12 @@ def ephemeral_ports() -> tuple[int, int]:
     return int(first), int(last)
 
 
+def listening() -> list:
+    """The TCP ports of this host that something listens on, sorted; see `listeners`."""
+    texts = [system.read("/proc/net/tcp"), system.read("/proc/net/tcp6")]
+    return sorted(set().union(*(listeners(text, ephemeral_ports()) for text in texts)))
+
+
 # Where programs mount and unmount as they like.
 _PASSING = re.compile(
     r"^/(proc|sys|dev|run|tmp|snap|media|var/(tmp|snap|lib/(docker|containers|containerd|kubelet|rancher)))(/|$)"

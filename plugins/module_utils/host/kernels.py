@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..core.change import split
@@ -32,7 +33,4 @@ def installed_kernels() -> list[Kernel]:
 
 def running_kernel() -> Kernel:
     """Release and version of the running kernel, as ``uname`` tells them."""
-    return {
-        "release": system.run(["uname", "-r"]).stdout.strip(),
-        "version": system.run(["uname", "-v"]).stdout.strip(),
-    }
+    return {"release": os.uname().release, "version": os.uname().version}

@@ -12,6 +12,7 @@ import csv
 import glob
 import gzip
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from . import dpkg, system
@@ -20,13 +21,15 @@ from . import dpkg, system
 _MOST = 200
 _SUPPORT = Path("/usr/share/distro-info")
 _HISTORY = "/var/log/apt/history.log*"
+_STATES = "/var/lib/apt/extended_states"
 _VOLUMES = ("/var/lib/rancher/k3s/storage/*", "/var/lib/docker/volumes/*/_data")
 
 
-def facts(release: dict) -> dict:
+def facts(release: dict, conffiles: Iterable[Mapping]) -> dict:
     """What a rebuild is about.
 
     :param release: ``id`` and ``version_id`` of its os-release.
+    :param conffiles: `dpkg.modified_conffiles`.
     :returns: ``end_of_support`` (``YYYY-MM-DD``; empty: unknown), and what a rebuild would lose: ``manual`` (packages
         that somebody installed since the image), ``conffiles`` (paths that somebody changed), ``volumes`` (paths),
         each a mapping of ``count`` and ``names``, which are 200 at most.
@@ -34,7 +37,7 @@ def facts(release: dict) -> dict:
     return {
         "end_of_support": _end_of_support(release),
         "manual": _some(_installed_by_hand()),
-        "conffiles": _some(item["path"] for item in dpkg.modified_conffiles(list(dpkg.installed_packages()))),
+        "conffiles": _some(item["path"] for item in conffiles if not item["missing"]),
         "volumes": _some(path for pattern in _VOLUMES for path in glob.glob(pattern)),
     }
 
@@ -73,4 +76,11 @@ def _installed_by_hand() -> set:
                         named |= set(re.findall(r"([a-z0-9][a-z0-9.+-]+):\S+ \([^,)]*\)", line))
         except (OSError, EOFError):
             continue
-    return named & set(system.run(["apt-mark", "showmanual"]).stdout.split())
+    installed = {name.partition(":")[0] for name in dpkg.installed_packages()}
+    return (named & installed) - _automatic()
+
+
+def _automatic() -> set:
+    """Packages that came for the sake of others. `apt-mark` would read all of apt's lists to say so."""
+    text = system.read(_STATES)
+    return set(re.findall(r"^Package: (\S+)$(?=(?:\n\S.*)*?\nAuto-Installed: 1$)", text, re.MULTILINE))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from ..core.change import Change, change, due, full_name, split
 from ..core.problem import PatchingError, on_host
@@ -67,24 +67,41 @@ def check() -> Pending:
     :returns: `NOTHING`.
     :raises PatchingError: it is.
     """
-    done = system.run(["apt-get", "check", "--quiet", "-o", "Debug::NoLocking=1"], timeout=120)
-    if done.returncode != 0:
-        raise PatchingError(f"apt-get check fails: {cause_of(done.stderr)}", "", MEND)
+    text = dpkg.complaint()
+    if text:
+        raise PatchingError(f"apt-get check fails: {text}", "", MEND)
     return NOTHING
 
 
-def pending(apt_pkg, exclude: list[str]) -> Pending:
+def _idle(cache: Any, candidates: Any) -> bool:
+    """Does libapt, of which apt-get is made, find nothing that an upgrade would do, keep back or stumble on?
+
+    apt-get takes three times as long to say so, because it plans the order of what it simulates.
+
+    :param candidates: a DepCache, whose marks are changed, in memory.
+    """
+    if candidates.broken_count or not candidates.upgrade(True) or candidates.inst_count or candidates.del_count:
+        return False
+    return not any(package.current_ver and candidates.is_upgradable(package) for package in cache.packages)
+
+
+def pending(apt_pkg: Any, exclude: list[str]) -> Pending:
     """What a full upgrade would do, and what it would leave as it is.
 
     :param apt_pkg: the module of python3-apt.
     :param exclude: names of packages that are left as they are.
     """
+    try:
+        apt_pkg.init()
+        cache = apt_pkg.Cache(None)
+    except SystemError:
+        # What is wrong with its configuration or its lists, apt-get says in words for a person.
+        simulate(arguments("full", [], exclude))
+        raise
+    if _idle(cache, apt_pkg.DepCache(cache)):
+        return NOTHING
     found = simulate(arguments("full", [], exclude))
     kept = [*found["kept_back"], *found["phased"]]
-    if not (found["pending"] or kept or exclude):
-        return NOTHING
-    apt_pkg.init()
-    cache = apt_pkg.Cache(None)
     candidates = apt_pkg.DepCache(cache)
     # Asked for in its installed version, an excluded package is not even named among those that are kept back.
     for package in cache.packages if exclude else ():

@@ -61,6 +61,13 @@ def read(path: str) -> str:
         return ""
 
 
+def fields(path: str, separator: str) -> dict:
+    """A file of `NAME SEPARATOR VALUE` lines, without quotes and comments; what has no value is left out."""
+    lines = [line.partition(separator) for line in read(path).splitlines() if not line.startswith("#")]
+    values = {name.strip(): value.strip().strip("\"'") for name, _separator, value in lines}
+    return {name: value for name, value in values.items() if value}
+
+
 def read_json(path: Path) -> dict | None:
     """A JSON object from a file; None where the file is absent.
 
@@ -160,6 +167,15 @@ def shutdown_scheduled() -> str | None:
         if line.startswith("MODE="):
             return line.removeprefix("MODE=")
     return None
+
+
+def process_age(pid: int) -> float:
+    """Seconds for which a process has been running; that of process 1 is this boot's, also in a container."""
+    fields = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    uptime = read("/proc/uptime").split()
+    if len(fields) < 20 or not uptime:
+        return 0.0
+    return float(uptime[0]) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def journal(unit_name: str, invocation: str, lines: int = 60) -> list:

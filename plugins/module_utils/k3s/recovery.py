@@ -12,10 +12,11 @@ from ..core.problem import Problem, on_server, playbook, problem
 from ..core.shapes import Health, K3s, Node
 
 
-class Told(TypedDict):
+class Answer(TypedDict):
     k3s: K3s | None
-    """What the host says of itself."""
+    """The host's own facts."""
     cluster: Health | None
+    """Of k3s_info."""
 
 
 class Forgettable(TypedDict):
@@ -29,24 +30,23 @@ class Recovery(TypedDict):
     why: str
 
 
-def forgettable(names: Iterable[str], hosts: Mapping[str, Told]) -> Forgettable:
+def forgettable(names: Iterable[str], hosts: Mapping[str, Answer]) -> Forgettable:
     """Nodes that are said to be gone for good: who is to be asked to forget them.
 
-    :param hosts: host -> what it said; None where it did not say.
+    :param hosts: host -> what it answered; None where there was no answer.
     """
     servers: dict[str, str] = {}
     problems: list[Problem] = []
     for name in names:
-        states = {host: (told["cluster"] or {}).get("nodes", {}).get(name) for host, told in hosts.items()}
-        asked = [(host, state) for host, state in states.items() if state]
-        if not asked:
+        states = {host: (answer["cluster"] or {}).get("nodes", {}).get(name) for host, answer in hosts.items()}
+        knowing = [(host, state) for host, state in states.items() if state]
+        if not knowing:
             look = on_server("k3s", "kubectl", "get", "nodes")
             problems.append(problem(f"no server that answers knows a node {name}", "", look))
             continue
-        server, state = asked[0]
-        alive = [
-            host for host, told in hosts.items() if told["k3s"] and told["k3s"]["machine_id"] == state["machine_id"]
-        ]
+        server, state = knowing[0]
+        machine = state["machine_id"]
+        alive = [host for host, answer in hosts.items() if answer["k3s"] and answer["k3s"]["machine_id"] == machine]
         why = "it is Ready" if state["ready"] else f"its host {', '.join(alive)} answers" if alive else ""
         if why:
             remedy = "put it in order, without patching_forget"

@@ -171,3 +171,16 @@ def test_stale_says_how_the_last_run_ended():
 def test_reasons(text, key):
     assert verdict.reason(text)[0] == key
     assert verdict.reason(text)[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("System is on battery power, stopping", "ac power"),
+        ("Something new, stopping", "stopped"),
+        ("System is on metered connection, stopping", "metered"),
+    ],
+)
+def test_why_unattended_upgrades_ends_at_once(line, kind):
+    (problem,) = verdict.stopped_by_itself([line])
+    assert problem["kind"] == kind and line in problem["cause"]

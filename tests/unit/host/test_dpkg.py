@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ansible_collections.homelab.patching.plugins.module_utils.host import dpkg, system
@@ -16,11 +17,15 @@ def test_configuration_files_that_somebody_has_changed(tmp_path, monkeypatch):
     shipped = hashlib.md5(b"as shipped").hexdigest()
     changed.write_text("mine")
     obsolete.write_text("mine")
-    listing = f"one\n {kept} {shipped}\n {changed} {shipped}\ntwo:amd64\n\nthree\n {gone} {shipped}\n"
-    listing += f" {obsolete} {shipped} obsolete\n"
+    listing = f"one installed\n\n {kept} {shipped}\n {changed} {shipped}\ntwo:amd64 installed\n\n"
+    listing += f"three unpacked\n\n {gone} {shipped}\n {obsolete} {shipped} obsolete\n {changed} newconffile\n"
+    # Removed, and its configuration left: nothing that an upgrade or a rebuild is about.
+    listing += f"four config-files\n\n {changed} {shipped}\n"
     monkeypatch.setattr(system, "run", lambda argv, **_more: subprocess.CompletedProcess(argv, 0, listing, ""))
-    assert dpkg.modified_conffiles(["one", "two", "three"]) == [{"package": "one", "path": str(changed)}]
-    assert dpkg.modified_conffiles([]) == []
+    assert dpkg.modified_conffiles() == [
+        {"package": "one", "path": str(changed), "missing": False},
+        {"package": "three", "path": str(gone), "missing": True},
+    ]
 
 
 LISTING = """\
@@ -37,15 +42,20 @@ def test_packages_have_the_names_that_apt_gives_them(monkeypatch):
     assert dpkg.installed_packages() == {"libc6": "2.41-12", "libc6:i386": "2.41-12", "tzdata": "2026b-0"}
 
 
-def test_who_holds_the_lock(tmp_path, monkeypatch):
-    lock = tmp_path / "lock-frontend"
-    lock.touch()
-    monkeypatch.setattr(dpkg, "LOCKS", (str(lock),))
+@pytest.mark.parametrize("number", [0, 1])
+def test_who_holds_the_lock(tmp_path, monkeypatch, number):
+    """apt takes the first one, dpkg alone only the second."""
+    locks = [str(tmp_path / name) for name in ("lock-frontend", "lock")]
+    for lock in locks:
+        Path(lock).touch()
+    monkeypatch.setattr(dpkg, "LOCKS", ("/none/there", *locks))
     assert dpkg.lock_holder() is None
-    hold = f"import fcntl, sys; f = open({str(lock)!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    hold = f"import fcntl; f = open({locks[number]!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         holder.stdout.readline()
-        assert f"(process {holder.pid})" in dpkg.lock_holder()
+        found = dpkg.lock_holder()
+        assert found["pid"] == holder.pid and found["command"].startswith("python")
+        assert found["seconds"] < system.process_age(os.getpid()) + 1
         holder.communicate(b"\n")
     assert dpkg.lock_holder() is None
 

@@ -57,12 +57,13 @@ def tasks_of(path):
 
 
 def reached(role, path):
-    """The files that a file of tasks includes or writes, also by an expression or a loop."""
+    """The files that a file of tasks includes or writes, also by an expression, a loop or a variable that names one."""
     for task in tasks_of(path):
         told = f"{task.get('ansible.builtin.include_tasks', '')} {task.get('loop', '')}"
         names = [f"tasks/{word}.yml" for word in re.findall(r"\w+", told)] if "include_tasks" in str(task) else []
         # Which step it is, is known when it runs.
         names += [f"tasks/steps/{other.name}" for other in steps_of(role)] if "steps/" in told else []
+        names += [f"tasks/{word}.yml" for word in re.findall(r"(\w+)\.yml", str(task.get("vars", "")))]
         names += [f"templates/{word}.j2" for word in re.findall(r"\w+", str(task)) if ".j2" in str(task)]
         yield from (other for other in map(ROLES[role].joinpath, names) if other.exists())
 
@@ -146,7 +147,7 @@ def test_a_claim_is_taken_renewed_and_released_in_one_file_each():
                 )
     assert where == {
         "claimed": {"patch_host/claim.yml"},
-        "renewed": {"patch_host/steps/claim.yml", "patch_host/renew_nodes.yml", "k3s_maintenance/call.yml"},
+        "renewed": {"patch_host/steps/claim.yml", "patch_host/renew_nodes.yml", "k3s_maintenance/call_node.yml"},
         # Where one node of a cluster cannot be claimed, the others are given back at once.
         "released": {"patch_host/release.yml", "patch_host/claim.yml"},
     }
