@@ -46,7 +46,8 @@ def make_plan(
     :returns: ``run``, ``began`` (seconds since the epoch), ``owner``, ``mode``, ``policy`` (per run), ``deadline``
         (see `policy.deadline`), ``k3s`` (see `clusters.clusters`), ``dead`` (the
         runs that are over: their claims and marks are taken over), ``waves`` (lists of
-        hosts), ``sizes`` (of Ansible's batches), ``totals`` (of the roll), ``claim_seconds`` and ``hosts``.
+        hosts), ``sizes``, ``roll`` and ``held`` (see `waves.with_waves`), ``totals`` (of the roll), ``claim_seconds``
+        and ``hosts``.
     :raises PatchingError: a policy is wrong.
     """
     missing: dict = {
