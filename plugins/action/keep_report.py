@@ -40,7 +40,9 @@ class ActionModule(ActionBase):
             {"report": {"type": "dict", "required": True}, "folder": {"type": "path", "required": True}}
         )
         folder = Path(args["folder"])
-        run = args["report"]["run"]
+        # What Ansible has put beside it is no part of the report.
+        told = {name: value for name, value in args["report"].items() if name not in ("changed", "failed")}
+        run = told["run"]
         path, page, index, textfile = (
             folder / name for name in (f"{run}.json", f"{run}.html", "index.html", "patching.prom")
         )
@@ -54,17 +56,17 @@ class ActionModule(ActionBase):
         }
         if self._task.check_mode:
             return result
-        text = json.dumps(args["report"], indent=2, sort_keys=True) + "\n"
+        text = json.dumps(told, indent=2, sort_keys=True) + "\n"
+        report = json.loads(text)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _write(path, text)
             with (folder / exposure.HISTORY).open("a", encoding="utf-8") as history:
-                history.write(exposure.line(args["report"]) + "\n")
+                history.write(exposure.line(report) + "\n")
         except OSError as exc:
             raise AnsibleActionFail(
                 f"The report cannot be kept: {exc}. Name another folder: -e patching_report_dir=..."
             ) from exc
-        report = json.loads(text)
         _keep(page, lambda: pages.page(report))
         entries = _last(folder)
         _keep(index, lambda: pages.index(entries))

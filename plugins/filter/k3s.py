@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from ..module_utils.core import problem
 from ..module_utils.core.shapes import Cluster, Health
@@ -28,11 +28,6 @@ def k3s_gate(
     return gate.gate(node, cluster, health, rest, runs, kured, api_outage, foreign, drained)
 
 
-def k3s_nodes(assessments: Mapping) -> list:
-    """The hosts that are K3s nodes; see k3s_nodes.yml."""
-    return [host for host, result in assessments.items() if ((result or {}).get("host") or {}).get("k3s")]
-
-
 class FilterModule:
     """What Ansible looks for."""
 
@@ -40,7 +35,6 @@ class FilterModule:
         """Names under homelab.patching."""
         return {
             "k3s_gate": k3s_gate,
-            "k3s_nodes": k3s_nodes,
             "k3s_recover": recovery.recover,
             "k3s_told": problem.told,
             "k3s_turn": turns.turn,

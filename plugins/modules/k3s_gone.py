@@ -53,8 +53,8 @@ EXAMPLES = r"""
 - name: Make sure that agent5 is gone
   homelab.patching.k3s_gone:
     nodes: agent5
-    hosts: "{{ ansible_play_hosts_all | homelab.patching.collect(hostvars, 'info') }}"
-    clusters: "{{ ansible_play_hosts_all | homelab.patching.collect(hostvars, 'health') }}"
+    hosts: "{{ dict(ansible_play_hosts_all | zip(ansible_play_hosts_all | map('extract', hostvars, 'info'))) }}"
+    clusters: "{{ dict(ansible_play_hosts_all | zip(ansible_play_hosts_all | map('extract', hostvars, 'health'))) }}"
   register: gone
   run_once: true
 """

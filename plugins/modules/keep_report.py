@@ -19,7 +19,7 @@ description:
   - Does not contact the host.
 options:
   report:
-    description: The report, as returned by the filter P(homelab.patching.summary#filter).
+    description: The report, as returned by M(homelab.patching.run_report).
     type: dict
     required: true
   folder:

@@ -13,7 +13,7 @@ version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
   - Prints lines on the control node's terminal without the quotes and the indentation that a callback plugin adds.
-  - The plan and the report use it to show their tables. Does not contact the host.
+  - Does not contact the host.
 options:
   lines:
     description: What to print.
@@ -38,9 +38,10 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Show the plan
+- name: Say it plainly
   homelab.patching.show:
-    lines: "{{ patch_plan_result.lines }}"
+    lines:
+      - The daily policy is in force.
 """
 
 RETURN = r"""

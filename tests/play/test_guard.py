@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from tests.support import play
+from tests.support import ansible, play
 
 
 @pytest.fixture
@@ -45,7 +45,9 @@ def test_refused_before_a_host_is_touched(inventory, playbook, arguments, says):
     assert not touched(inventory)
 
 
-@pytest.mark.parametrize("task", ["Plan", "Name the hosts of the plan", "Report what the run came to"])
+@pytest.mark.parametrize(
+    "task", ["Decide who is patched, and in which order", "Name the hosts of the plan*", "Add everything up"]
+)
 def test_start_at_task_does_not_get_past_the_guard(inventory, task):
     played = play("patch", "--start-at-task", task, inventory=[inventory], reports=inventory.parent / "reports")
     assert played.status != 0
@@ -101,6 +103,17 @@ def test_a_wrong_policy_is_refused_in_one_line(inventory):
     played = play("patch", "-e", "patching_wave_size=0", inventory=[inventory], reports=inventory.parent / "reports")
     assert played.status != 0
     assert "patching_wave_size is '0' on db1. Use a whole number of at least 1." in played.output
+
+
+def test_two_runs_in_one_process_are_refused(inventory, tmp_path):
+    # A run that fails is the last one anyhow.
+    inventory.write_text(inventory.read_text().replace("vars:\n", "vars:\n    proxmox_status: stopped\n"))
+    twice = tmp_path / "twice.yml"
+    twice.write_text("- import_playbook: homelab.patching.patch\n" * 2)
+    told = ansible("ansible-playbook", "-i", inventory, "-e", f"patching_report_dir={tmp_path}/reports", twice)
+    assert told.returncode != 0
+    assert "Two runs in one playbook" in told.stdout + told.stderr
+    assert len(list((tmp_path / "reports").glob("*.json"))) == 1
 
 
 def test_unreachable_hosts_are_refused_and_the_report_is_kept(inventory):

@@ -1,4 +1,4 @@
-"""The filter `plan` refuses files of tasks that could not be included in the middle of a roll: one run of Ansible."""
+"""Action run_plan refuses files of tasks that could not be included in the middle of a roll: one run of Ansible."""
 
 import json
 
@@ -9,10 +9,11 @@ from tests.support import ansible
 PLAYBOOK = """\
 - hosts: localhost
   gather_facts: false
+  vars: {__patching_guarded: true}
   tasks:
-    - ansible.builtin.debug:
-        msg: "{{ {'db1': {'policy': {item.when: item.path}}} | homelab.patching.plan }}"
-      loop: "{{ files }}"
+    - homelab.patching.run_plan:
+        hosts: ["{{ item }}"]
+      loop: "{{ groups.all }}"
       register: planned
       ignore_errors: true
     - ansible.builtin.copy:
@@ -33,19 +34,21 @@ WRONG = [
 def said(tmp_path_factory):
     """What is said of each of the wrong files; they are in turn those for before and for after."""
     folder = tmp_path_factory.mktemp("hooks")
-    files = []
+    hosts = {}
     for number, (tasks, _says) in enumerate(WRONG):
-        files.append({"when": ("before", "after")[number % 2], "path": str(folder / f"{number}.yml")})
+        policy = {("before", "after")[number % 2]: str(folder / f"{number}.yml")}
+        hosts[f"db{number}"] = {"patch_assess_result": {"policy": policy}}
         (folder / f"{number}.yml").write_text(tasks)
     (folder / "play.yml").write_text(PLAYBOOK)
-    given = json.dumps({"files": files, "said": str(folder / "said")})
-    done = ansible("ansible-playbook", folder / "play.yml", "-e", given)
+    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}))
+    extra = json.dumps({"said": str(folder / "said")})
+    done = ansible("ansible-playbook", "-i", folder / "hosts.json", folder / "play.yml", "-e", extra)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads((folder / "said").read_text())
 
 
 @pytest.mark.parametrize(("number", "says"), [(number, says) for number, (_tasks, says) in enumerate(WRONG)])
 def test_tasks_of_the_user_that_could_not_be_included(said, number, says):
-    assert f"patching_{('before', 'after')[number % 2]} of db1" in said[number]
+    assert f"patching_{('before', 'after')[number % 2]} of db{number}" in said[number]
     assert f"{number}.yml" in said[number]
     assert says in said[number]

@@ -15,6 +15,7 @@ CHECKOUT = Path(__file__).parents[2]
 PACKAGES = CHECKOUT / "plugins" / "module_utils"
 UTILS = sorted(path for path in PACKAGES.glob("*/*.py") if path.name != "__init__.py")
 ADAPTERS = sorted(path for path in (CHECKOUT / "plugins").glob("*/*.py") if path.parent != PACKAGES)
+EXPRESSIONS = [path for path in ADAPTERS if path.parent.name in ("filter", "test")]
 # What a package may import besides itself: only what is below it.
 BELOW: dict = {
     "core": (),
@@ -37,6 +38,9 @@ HARMLESS = {
     *("email.utils", "urllib.parse"),
 }
 CLOCK_AND_FILES = {"now", "utcnow", "today", "open", "read_text", "write_text"}
+
+
+MOST_FILTERS = 16
 
 
 def name_of(path):
@@ -117,13 +121,35 @@ def test_every_pure_module_is_held_to_strict_types(monkeypatch):
     }
 
 
+def asks(path):
+    """What a file imports and calls that is not pure."""
+    ours, others = imports(path)
+    foreign = {name for name in others if name not in HARMLESS and name.split(".")[0] not in HARMLESS}
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    called = {getattr(call, "attr", getattr(call, "id", None)) for call in calls}
+    return (ours - {name_of(pure) for pure in PURE}) | foreign | (called & CLOCK_AND_FILES)
+
+
 @pytest.mark.parametrize("path", PURE, ids=name_of)
 def test_a_pure_module_asks_nothing(path):
-    ours, others = imports(path)
-    assert ours - {name_of(pure) for pure in PURE} == set()
-    assert {name for name in others if name not in HARMLESS and name.split(".")[0] not in HARMLESS} == set()
-    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    assert {getattr(call, "attr", getattr(call, "id", None)) for call in calls} & CLOCK_AND_FILES == set()
+    assert asks(path) == set()
+
+
+@pytest.mark.parametrize("path", EXPRESSIONS, ids=name_of)
+def test_a_filter_asks_nothing(path):
+    """Nor does a test: an action may, once, where a template may be evaluated again and again."""
+    assert asks(path) - {"ansible.errors"} == set()
+    names = {getattr(node, "id", getattr(node, "arg", None)) for node in ast.walk(ast.parse(path.read_text()))}
+    assert "hostvars" not in names
+
+
+def test_filters_are_few():
+    """Each is public by its name. Who needs hostvars, the clock or a file writes an action."""
+    folder = CHECKOUT / "plugins" / "filter"
+    trees = [node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    named = [node.value for node in trees if isinstance(node, ast.Return) and isinstance(node.value, ast.Dict)]
+    assert {key.value for each in named for key in each.keys} == {path.stem for path in folder.glob("*.yml")}
+    assert sum(len(each.keys) for each in named) <= MOST_FILTERS
 
 
 @pytest.mark.parametrize("path", UTILS, ids=name_of)

@@ -21,6 +21,7 @@ def refusal(
     inventory_error: str,
     names: Mapping[str, Iterable[str]],
     typed: Collection[str] = (),
+    again: bool = False,
 ) -> str:
     """Why this run must not begin; empty where it may.
 
@@ -31,6 +32,7 @@ def refusal(
     :param inventory_error: what an inventory source could not be read for; Ansible goes on with the others.
     :param names: host -> the names of its variables.
     :param typed: names of the variables given on the command line.
+    :param again: this process has had a run already.
     """
     if limit:
         return f"--limit would drop the safety steps of this run. Type instead: -e 'patching_hosts={limit}'"
@@ -52,4 +54,6 @@ def refusal(
             check_names(host, names[host])
     except PatchingError as exc:
         return str(exc)
+    if again:
+        return "Two runs in one playbook would take each other for one. Run them one after the other."
     return ""

@@ -176,18 +176,22 @@ class Decided(TypedDict):
     """No wave opens after it."""
 
 
-class Plan(Decided):
-    waves: list[list[str]]
-    sizes: list[int]
-    """Of Ansible's batches: each wave and its conductor."""
-    totals: Totals
-    claim_seconds: int
-
-
 class RollMember(TypedDict):
     name: str
     wave: int
     conductor: bool
+
+
+class Plan(Decided):
+    waves: list[list[str]]
+    sizes: list[int]
+    """Of Ansible's batches: each wave and its conductor."""
+    roll: list[RollMember]
+    """The hosts in the order of the batches."""
+    held: list[str]
+    """Nodes that are not in the roll, and belong to the clusters of those that are: they are claimed as well."""
+    totals: Totals
+    claim_seconds: int
 
 
 class Go(TypedDict):

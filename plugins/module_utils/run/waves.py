@@ -25,13 +25,15 @@ def conductor(wave: int) -> str:
 
 
 def with_waves(plan: Decided | Plan) -> Plan:
-    """The plan with its waves, and with the sizes of Ansible's batches: each wave and its conductor."""
+    """The plan with its waves, and with what Ansible makes of them: batches, their hosts, and who is held as well."""
     waves = _waves(plan)
     totals = _totals(plan, waves)
     return {
         **plan,
         "waves": waves,
         "sizes": [len(members) + 1 for members in waves] or [1],
+        "roll": _roll(waves),
+        "held": _held(plan, waves),
         "totals": totals,
         # A claim outlives the roll; a roll that takes longer than anybody expected renews it.
         "claim_seconds": max(_LEAST_CLAIM, 2 * totals["seconds"]),
@@ -105,25 +107,18 @@ def _blocks(plan: Decided, planned: list[tuple[int, str]]) -> tuple[list[tuple[i
     return [each for each in planned if each[1] not in of], sorted(blocks)
 
 
-def roll(plan: Plan) -> list[RollMember]:
-    """The hosts of the roll in the order of its batches: the members of each wave, then its conductor."""
+def _roll(waves: list[list[str]]) -> list[RollMember]:
     order: list[RollMember] = []
-    for number, members in enumerate(plan["waves"], start=1):
+    for number, members in enumerate(waves, start=1):
         order += [{"name": host, "wave": number, "conductor": False} for host in members]
         order.append({"name": conductor(number), "wave": number, "conductor": True})
     return order
 
 
-def held(plan: Plan) -> list[str]:
-    """Nodes that are not in the roll, and belong to the clusters of those that are: they are claimed as well."""
-    planned = {host for members in plan.get("waves", ()) for host in members}
-    return [
-        host
-        for cluster in (plan["k3s"]["clusters"].values() if planned else ())
-        if planned & set(cluster["order"])
-        for host in cluster["order"]
-        if host not in planned
-    ]
+def _held(plan: Decided | Plan, waves: list[list[str]]) -> list[str]:
+    planned = {host for members in waves for host in members}
+    clusters = [cluster["order"] for cluster in plan["k3s"]["clusters"].values() if planned & set(cluster["order"])]
+    return [host for order in clusters for host in order if host not in planned]
 
 
 def may_open(plan: Plan, wave: int, batch: Collection[str], go: int) -> bool:

@@ -61,7 +61,7 @@ def test_a_node_with_nothing_to_do_is_in_no_wave():
     idle = {"reboot": {"required": False, "reasons": [], "expected": []}}
     made = plan(changes={name: idle for name in MACHINES if name != "four"})
     assert made["waves"] == [["four"]]
-    assert rolling.held(made) == ["five", "one", "three", "two"]
+    assert made["held"] == ["five", "one", "three", "two"]
 
 
 def test_an_upgrade_without_a_reboot_drains_nothing():
@@ -119,7 +119,7 @@ def test_a_node_that_nobody_answers_for_refuses_its_cluster_unless_it_is_a_peer(
     assert "nobody keeps other work off a5" in plan(some)["hosts"]["four"]["reason"]
     made = plan(some, peers=["five"])
     assert made["waves"] == [["four"], ["one"], ["three"], ["two"]]
-    assert rolling.held(made) == ["five"]
+    assert made["held"] == ["five"]
     allowed = {name: {"policy": {"k3s_foreign_nodes": "announce"}} for name in some}
     assert len(plan(some, changes=allowed)["waves"]) == 4
 

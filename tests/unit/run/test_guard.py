@@ -14,10 +14,11 @@ from ansible_collections.homelab.patching.plugins.module_utils.run.guard import 
         (("", ["all"], ["notest", "reboot"], ""), "--skip-tags"),
         (("", ["all"], ["molecule-notest", "notest"], ""), ""),
         (("", ("all",), (), "pve.yml: 401"), "pve.yml: 401"),
+        (("", ("all",), (), "", True), "Two runs in one playbook"),
     ],
 )
 def test_guard(arguments, says):
-    found = refusal(*arguments, {"web1": ["patching_upgrade"]})
+    found = refusal(*arguments[:4], {"web1": ["patching_upgrade"]}, again=arguments[4:] == (True,))
     assert says in found if says else found == ""
 
 

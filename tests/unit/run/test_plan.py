@@ -4,7 +4,6 @@ import pytest
 from ansible_collections.homelab.patching.plugins.module_utils.core.problem import on_host, problem, remedies
 from ansible_collections.homelab.patching.plugins.module_utils.run import assessment as assessing
 from ansible_collections.homelab.patching.plugins.module_utils.run import plan as planning
-from ansible_collections.homelab.patching.plugins.module_utils.run import waves as rolling
 
 from .assessments import MAY_REBOOT, OWNER, POLICY, UPDATE, WANTS_REBOOT, host, known, plan
 
@@ -100,7 +99,7 @@ def test_refusing_after_the_download_closes_the_gap():
     assert made["waves"] == [["a"], ["c"]]
     assert (made["hosts"]["b"]["result"], made["hosts"]["b"]["reason"]) == ("refused", "no packages")
     assert remedies(made["hosts"]["b"]["problems"]) == "on b: apt-get update"
-    assert [item["name"] for item in rolling.roll(made)] == ["a", "__patching_wave_1", "c", "__patching_wave_2"]
+    assert [item["name"] for item in made["roll"]] == ["a", "__patching_wave_1", "c", "__patching_wave_2"]
 
 
 BROKEN = {"kept_baseline": {"run": "old", "baseline": {"failed_units": [], "listeners": [22, 80]}}}

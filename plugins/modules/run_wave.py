@@ -1,0 +1,60 @@
+#!/usr/bin/python
+# Copyright: The homelab.patching maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the action plugin run_wave, which does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: run_wave
+short_description: Close a wave of a run
+version_added: 0.1.0
+author: The homelab.patching maintainers (@homelab)
+description:
+  - Says whether the next wave may open. Every host of the waves so far is looked at; one without a record is lost.
+  - Does not contact the hosts.
+options:
+  plan:
+    description: The plan, of M(homelab.patching.run_plan).
+    type: dict
+    required: true
+  wave:
+    description: The wave that has ended, V(0) before the first.
+    type: int
+    required: true
+attributes:
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed
+      on the controller.
+    support: full
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
+    support: none
+  platform:
+    description: Target OS/families that can be operated against.
+    platforms: all
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Let the first wave open
+  homelab.patching.run_wave:
+    plan: "{{ patch_plan_result }}"
+    wave: 0
+  register: next
+"""
+
+RETURN = r"""
+go:
+  description: The wave that may open next, V(0) where none may.
+  returned: success
+  type: int
+stopped:
+  description: Why none may.
+  returned: success
+  type: str
+"""
