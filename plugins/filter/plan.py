@@ -109,7 +109,7 @@ def plan(
     """A new run's plan; see plan.yml."""
     everybody = [*assessments.values(), *(peers or {}).values()]
     claims = [((known or {}).get("host") or {}).get("claim") for known in everybody]
-    dead = {claim["run"] for claim in claims if claim and identity.is_dead(claim.get("owner") or {})}
+    dead = identity.dead_runs(claims)
     try:
         _check_hooks(assessments)
         accepted = accept.replace(",", " ").split() if isinstance(accept, str) else list(accept or [])
