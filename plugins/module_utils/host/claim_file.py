@@ -89,7 +89,7 @@ def claim(run: str, owner: dict, seconds: int, takeover: list, baseline: dict) -
         _write(claimed)
         missing = [service for service in _SERVICES if not _drop_in(service).exists()]
         for service in missing:
-            system.write(_drop_in(service), _DROP_IN)
+            system.write(_drop_in(service), _DROP_IN, 0o644)
         if missing:
             system.run(["systemctl", "daemon-reload"])
     return previous
@@ -113,9 +113,8 @@ def release(run: str, record: dict, baseline: dict) -> bool:
             return True
         found = current is not None
         if current is not None and record:
-            system.write(
-                FACT, json.dumps({"run": run, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **record})
-            )
+            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            system.write(FACT, json.dumps({"run": run, "at": at, **record}), 0o644)
             if baseline:
                 system.write(BASELINE, json.dumps({"run": run, "baseline": baseline}))
             else:
