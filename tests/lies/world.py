@@ -62,12 +62,14 @@ class Machine:
     updates: list[str] = field(default_factory=list)
     reboots: bool = False
     claim: dict | None = None
+    variables: dict = field(default_factory=dict)
     cluster: Cluster | None = None
     role: str = ""
     lies: dict[str, Lie] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """It has its own identity, and this boot."""
+        self.system_uuid = str(uuid.uuid5(uuid.NAMESPACE_OID, self.name))
         self.machine_id = uuid.uuid5(uuid.NAMESPACE_DNS, self.name).hex
         self.address = f"198.18.0.{self.number}"
         self.boot_id = str(uuid.uuid4())
@@ -87,6 +89,7 @@ class Machine:
                 "os": {"id": "debian", "version_id": "13", "codename": "trixie", "pretty": "Debian GNU/Linux 13"},
                 "boot_id": self.boot_id,
                 "machine_id": self.machine_id,
+                "system_uuid": self.system_uuid,
                 "kernel": {"running": {"release": "6.12.48+deb13-amd64", "version": "#1 SMP"}, "newest": None},
                 "upgrades": [
                     {"name": name, "old": "1", "new": "2", "origins": ["Debian-Security:13/stable"], "security": "2"}
@@ -366,7 +369,8 @@ class World:
         """Run a playbook of the collection on all machines; see `tests.support.play`."""
         inventory = self.folder / "hosts.yml"
         settings = {"ansible_connection": "lies", "ansible_pipelining": True, **self.variables}
-        inventory.write_text(json.dumps({"proxmox_patchable": {"vars": settings, "hosts": dict.fromkeys(self.hosts)}}))
+        hosts = {name: host.variables for name, host in self.hosts.items()}
+        inventory.write_text(json.dumps({"proxmox_patchable": {"vars": settings, "hosts": hosts}}))
         plugins = Path(__file__).parent / "connection_plugins"
         env = {SOCKET: str(self._path), "ANSIBLE_CONNECTION_PLUGINS": str(plugins), **more.pop("env", {})}
         reports = self.folder / "reports"

@@ -61,6 +61,7 @@ def assess(apt_pkg: Any, params: Mapping, k3s: Mapping | None) -> dict:
         "os": release,
         "boot_id": system.read("/proc/sys/kernel/random/boot_id"),
         "machine_id": system.read("/etc/machine-id"),
+        "system_uuid": _system_uuid(),
         "kernel": kernel,
         "upgrades": upgrades,
         "kept_back": fitness.kept_back(upgrade, held, params["exclude"]),
@@ -83,6 +84,11 @@ def assess(apt_pkg: Any, params: Mapping, k3s: Mapping | None) -> dict:
         "k3s": k3s,
         "clock": time.time(),
     }
+
+
+def _system_uuid() -> str:
+    """What the firmware calls this machine; a container would see its host's."""
+    return "" if Path("/run/systemd/container").exists() else system.read("/sys/class/dmi/id/product_uuid").lower()
 
 
 def _host_problems(params: Mapping) -> list:

@@ -205,7 +205,7 @@ def _choose(
             found = next((name for name in names[guest.vmid] if resolved[name]), names[guest.vmid][0])
             facts = Known(**{**vars(facts), "resolved": (found, tuple(resolved[found]))})
         guest.choice = choose(facts, needs.policy)
-    _drop_wildcards(live, resolved)
+    _drop_shared(live, resolved)
     for guest in live:
         _explain(guest)
 
@@ -225,8 +225,11 @@ def _dns_names(guest: Guest) -> list[str]:
     return [name for name in names if re.fullmatch(rf"{label}(\.{label})*", name)]
 
 
-def _drop_wildcards(guests: list[Guest], resolved: Mapping[str, tuple[str, ...]]) -> None:
-    """Two guests at one address: for a DNS name that is a wildcard entry, and connecting would patch the wrong one."""
+def _drop_shared(guests: list[Guest], resolved: Mapping[str, tuple[str, ...]]) -> None:
+    """An address that two guests have is no address for either: connecting would patch one of them as the other.
+
+    It may be a copied configuration, a wildcard entry of the DNS, or a guest whose agent says that it is another one.
+    """
     users: dict[str, list[Guest]] = {}
     for guest in guests:
         if guest.choice and guest.choice.address and guest.row.get("status") in ("running", "unknown"):
@@ -235,14 +238,18 @@ def _drop_wildcards(guests: list[Guest], resolved: Mapping[str, tuple[str, ...]]
     for address, some in sorted(users.items()):
         if len(some) < 2:
             continue
-        problem = Problem(f"they all have the address {address}", "look for a copied ipconfig0 or a wildcard DNS entry")
+        remedy = "look for a copied ipconfig0, a wildcard DNS entry, or an agent that tells another guest's address"
+        problem = Problem(f"they all have the address {address}, so none of them is connected to", remedy)
         for guest in some:
             if problem not in guest.problems:
                 guest.problems.append(problem)
-            if guest.choice and guest.choice.source == "name":
-                guest.choice = Choice(
-                    reason=f"the name {guest.choice.address} leads to {address}, as that of another guest does"
-                )
+            if not guest.choice or not guest.choice.address:
+                continue
+            others = ", ".join(other.label for other in some if other is not guest)
+            found = f"{address} ({guest.choice.source})"
+            if guest.choice.source == "name":
+                found = f"{address} (the name {guest.choice.address} leads to it)"
+            guest.choice = Choice(reason=f"{found} is the address of {others}, too")
 
 
 def _explain(guest: Guest) -> None:

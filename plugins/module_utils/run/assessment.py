@@ -15,8 +15,8 @@ def assessment(
 
     :param policy: its ``patching_*`` values by their names without the prefix.
     :param proxmox: what Proxmox VE says now, else what the inventory knows: ``status``, ``lock``, ``address_reason``,
-        ``node``, ``image`` and ``image_date``; None where it knows nothing. ``error`` says why Proxmox VE could not be
-        asked.
+        ``node``, ``image``, ``image_date`` and ``smbios_uuid``; None where it knows nothing. ``error`` says why Proxmox
+        VE could not be asked.
     :param lists: the registered result of refreshing the package lists; empty where that was not tried.
     :param info: the registered result of ``host_info``.
     :param cluster: the registered result of ``k3s_info`` on a K3s server.
@@ -46,6 +46,13 @@ def assessment(
         return _refused(known, f"unreachable: {message}", "check that ansible -m ping reaches it, then run again")
     if info.get("failed") or not known["host"]:
         return _refused(known, str(info.get("msg") or "it was not assessed"), "")
+    given, found = proxmox.get("smbios_uuid"), known["host"].get("system_uuid")
+    if given and found and not _same_uuid(given, found):
+        return _refused(
+            known,
+            f"another machine answers at its address: it has the UUID {found}, and Proxmox VE gave this guest {given}",
+            "see which guest has the address; an inventory out of a cache: --flush-cache; then run again",
+        )
     # What a run has left in the middle it may also mend: that is the step `recover`.
     unfit = [item for item in known["host"]["unfit"] if not (item.get("mendable") and known["host"]["claim"])]
     if unfit:
@@ -53,6 +60,14 @@ def assessment(
             known, "; ".join(item["message"] for item in unfit), "; ".join(item["remedy"] for item in unfit)
         )
     return {**known, "state": "ok"}
+
+
+def _same_uuid(one: str, other: str) -> bool:
+    """Are two UUIDs the same? Some firmware writes the first three fields in the other byte order."""
+    first, second = (str(text).lower().replace("-", "") for text in (one, other))
+    octets = [first[at : at + 2] for at in range(0, len(first), 2)]
+    swapped = [*octets[3::-1], *octets[5:3:-1], *octets[7:5:-1], *octets[8:]]
+    return second in (first, "".join(swapped))
 
 
 def _refused(known: dict, reason: str, remedy: str) -> dict:

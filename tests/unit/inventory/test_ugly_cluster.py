@@ -284,6 +284,39 @@ def test_copies_with_one_address_are_told(parse, pve, options):
         pve.add_vm(vmid, f"web{vmid}", status="running", config={**NET, "ipconfig0": "ip=192.0.2.1/24"})
     result = parse(options)
     result.warned("web101 (101), web102 (102)", "the address 192.0.2.1")
+    assert result.members("proxmox_no_address") == ["web101", "web102"]
+    reason = result.vars("web101")["proxmox_address_reason"]
+    assert reason == "192.0.2.1 (ipconfig:net0) is the address of web102 (102), too"
+
+
+def test_an_agent_that_tells_another_guests_address_is_not_connected_to(parse, web, row):
+    """Or the run would patch db1, which nobody wants patched, under the name of evil."""
+    row(101, {**NET, "ipconfig0": "ip=192.0.2.1/24"}, name="db1", tags="nopatch")
+    row(102, AGENT, name="evil")
+    told = {"result": [nic("eth0", "bc:24:11:00:00:01", "192.0.2.1")]}
+    web.answers["nodes/pve1/qemu/102/agent/network-get-interfaces"] = told
+    row(103, {**NET, "ipconfig0": "ip=192.0.2.3/24"}, name="old", status="stopped")
+    row(104, {**NET, "ipconfig0": "ip=192.0.2.3/24"}, name="new")
+    result = parse({**web.options(), "address": {"order": ["ipconfig", "agent"]}})
+    for name, other in (("db1", "evil (102)"), ("evil", "db1 (101)")):
+        assert "ansible_host" not in result.vars(name)
+        assert other in result.vars(name)["proxmox_address_reason"]
+    # Who is switched off has no address at the moment.
+    assert result.vars("new")["ansible_host"] == "192.0.2.3"
+
+
+def test_no_name_is_an_option_of_ssh(parse, pve, options):
+    pve.add_vm(101, "-oProxyCommand=id", status="running", config=NET)
+    pve.add_ct(102, "-v", status="running")
+    result = parse({**options, "address": {"order": []}})
+    assert result.hosts == ["lxc-v", "qemu-oProxyCommand=id"]
+    result.warned("'-oProxyCommand=id'", "ssh would read as an option")
+
+
+def test_the_uuid_that_a_vm_got(parse, pve, options):
+    smbios = "uuid=3D5A1F0E-0000-4000-8000-000000000001,manufacturer=x,base64=1"
+    pve.add_vm(101, "web", status="running", config={**NET, "smbios1": smbios})
+    assert parse(options).vars("web")["proxmox_smbios_uuid"] == "3d5a1f0e-0000-4000-8000-000000000001"
 
 
 def test_the_name_is_used_if_the_dns_knows_it_and_no_wildcard_does(parse, pve, options, monkeypatch):
@@ -305,6 +338,6 @@ def test_the_name_is_used_if_the_dns_knows_it_and_no_wildcard_does(parse, pve, o
     assert result.vars("deep")["ansible_host"] == "deep.lab.test"
     for wild in ("wild1", "wild2"):
         assert "ansible_host" not in result.vars(wild)
-        assert "leads to 192.0.2.99" in result.vars(wild)["proxmox_address_reason"]
+        assert "leads to it) is the address of wild" in result.vars(wild)["proxmox_address_reason"]
     assert "nobody does not resolve" in result.vars("nobody")["proxmox_address_reason"]
     assert not [name for name in asked if "{" in name]
