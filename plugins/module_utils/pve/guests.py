@@ -21,6 +21,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ..core.problem import PatchingError
+from ..core.visible import visible
 from .addresses import Choice, properties
 
 # The one group whose name no option changes: the playbooks look for it.
@@ -425,5 +426,5 @@ def tell(problems: Iterable[tuple[Guest, Problem]], shown: int = 10) -> list[str
         names = ", ".join(guest.label for guest in guests[:shown])
         more = f" and {len(guests) - shown} more" if len(guests) > shown else ""
         remedy = f" Remedy: {problem.remedy}." if problem.remedy else ""
-        lines.append(f"{names}{more}: {problem.cause}.{remedy}")
+        lines.append(visible(f"{names}{more}: {problem.cause}.{remedy}"))
     return lines

@@ -9,6 +9,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
+from ..core.visible import visible
+
 _DAY = 86400
 _SUCCESS = "patching_last_success_timestamp_seconds"
 
@@ -93,4 +95,4 @@ def _labels(labels: Mapping) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return visible(value, keep="\n").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

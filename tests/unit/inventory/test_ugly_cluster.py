@@ -305,6 +305,14 @@ def test_an_agent_that_tells_another_guests_address_is_not_connected_to(parse, w
     assert result.vars("new")["ansible_host"] == "192.0.2.3"
 
 
+def test_what_an_agent_says_is_shown_as_text(parse, web, row):
+    row(101, AGENT, name="evil")
+    told = {"result": {"error": {"desc": "\x1b[2Jall is well"}}}
+    web.answers["nodes/pve1/qemu/101/agent/network-get-interfaces"] = told
+    result = parse({**web.options(), "address": {"order": ["ipconfig", "agent"]}})
+    assert r"\x1b[2Jall is well" in result.warned("evil (101)", "does not list its addresses")
+
+
 def test_no_name_is_an_option_of_ssh(parse, pve, options):
     pve.add_vm(101, "-oProxyCommand=id", status="running", config=NET)
     pve.add_ct(102, "-v", status="running")
