@@ -24,8 +24,10 @@ from .replies import Call, Reply, describe
 RESOLVE_DEADLINE = 5.0
 
 AUDIT = "give the token VM.Audit on /vms or on the guest's pool (Proxmox VE 8 and 9)"
+# VM.Monitor of Proxmox VE 8 would do; it lets the token run commands in every VM as root, too.
 AGENT_AUDIT = (
-    "give the token VM.GuestAgent.Audit (Proxmox VE 9) or VM.Monitor (Proxmox VE 8) on /vms; a new right needs seconds"
+    "Proxmox VE 9: give the token VM.GuestAgent.Audit on /vms; 8: leave `agent` out of address.order, and give the VM a"
+    " static ipconfig0 or its name to the DNS"
 )
 START_AGENT = "install qemu-guest-agent in the guest, then stop and start the VM, or give it a static ipconfig0"
 

@@ -177,8 +177,8 @@ def test_several_nics_ipv6_only_and_a_preferred_network(parse, pve, options):
         ({**NET, "agent": "0"}, None, "no static ipconfigN; its guest agent is switched off", "qemu-guest-agent"),
         (AGENT, (500, "QEMU guest agent is not running"), "its guest agent does not run", "install qemu-guest-agent"),
         (AGENT, (500, "VM 101 qmp command 'guest-ping' failed - got timeout"), "in time", "restart qemu-guest-agent"),
-        (AGENT, (403, "Permission check failed"), "may not be asked (403)", "VM.GuestAgent.Audit (Proxmox VE 9)"),
-        (AGENT, (403, "Permission check failed"), "may not be asked (403)", "VM.Monitor (Proxmox VE 8)"),
+        (AGENT, (403, "Permission check failed"), "may not be asked (403)", "9: give the token VM.GuestAgent.Audit"),
+        (AGENT, (403, "Permission check failed"), "may not be asked (403)", "8: leave `agent` out of address.order"),
         (AGENT, (501, "Method not implemented"), "cannot be asked", "qemu-guest-agent"),
     ],
 )
@@ -220,7 +220,7 @@ def test_an_agent_that_talks_nonsense_is_survived(parse, web, row, answer):
     ("failing", "remedy", "kept"),
     [
         ("/config", "VM.Audit", True),
-        ("/agent/network-get-interfaces", "VM.GuestAgent.Audit (Proxmox VE 9) or VM.Monitor (Proxmox VE 8)", True),
+        ("/agent/network-get-interfaces", "Proxmox VE 9: give the token VM.GuestAgent.Audit on /vms", True),
         ("/status/current", "VM.Audit", True),
         ("/interfaces", "VM.Audit", True),
         ("/cluster/status", "Sys.Audit on /", True),
