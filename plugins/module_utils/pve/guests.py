@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from ..core.problem import PatchingError
 from ..core.visible import visible
-from .addresses import Choice, properties
+from .addresses import Choice, listed, properties
 
 # The one group whose name no option changes: the playbooks look for it.
 PATCHABLE = "proxmox_patchable"
@@ -356,7 +356,8 @@ def variables(guest: Guest, prefix: str, want_facts: bool, today: date) -> dict[
         facts["agent_interfaces"] = agent_interfaces(guest.agent)
     if guest.interfaces is not None and want_facts:
         facts["lxc_interfaces"] = [
-            {key: nic[key] for key in ("name", "hwaddr", "inet", "inet6") if key in nic} for nic in guest.interfaces
+            {key: nic[key] for key in ("name", "hwaddr", "inet", "inet6") if key in nic}
+            for nic in listed(guest.interfaces)
         ]
     smbios = properties(config.get("smbios1")).get("uuid", "")
     if smbios:
@@ -385,13 +386,10 @@ def agent_interfaces(nics: Iterable[Any]) -> list[dict[str, Any]]:
             "name": str(nic.get("name", "")),
             "mac-address": str(nic.get("hardware-address") or ""),
             "ip-addresses": [
-                f"{entry.get('ip-address')}/{entry.get('prefix')}"
-                for entry in nic.get("ip-addresses") or ()
-                if isinstance(entry, Mapping)
+                f"{entry.get('ip-address')}/{entry.get('prefix')}" for entry in listed(nic.get("ip-addresses"))
             ],
         }
-        for nic in nics
-        if isinstance(nic, Mapping)
+        for nic in listed(nics)
     ]
 
 
