@@ -86,13 +86,29 @@ def claim(run: str, owner: dict, seconds: int, takeover: list, baseline: dict) -
         claimed = {**mine, "run": run, "owner": owner, "expires": int(now) + seconds, "baseline": baseline}
         if previous:
             claimed["taken_over"] = {name: previous.get(name) for name in ("run", "owner", "baseline")}
-        _write(claimed)
         missing = [service for service in _SERVICES if not _drop_in(service).exists()]
-        for service in missing:
-            system.write(_drop_in(service), _DROP_IN, 0o644)
-        if missing:
-            system.run(["systemctl", "daemon-reload"])
+        # Who was taken over may have been killed before systemd had read its drop-ins.
+        if missing or previous:
+            _keep_off_daily_runs(missing)
+        _write(claimed)
     return previous
+
+
+def _keep_off_daily_runs(services: list) -> None:
+    """Put drop-ins in force. Until there is a claim they let everything pass.
+
+    :raises PatchingError: systemd does not take them up, and a daily run could begin in the middle of this one.
+    """
+    for service in services:
+        system.write(_drop_in(service), _DROP_IN, 0o644)
+    done = system.run(["systemctl", "daemon-reload"])
+    if done.returncode != 0:
+        for service in services:
+            _drop_in(service).unlink()
+        raise PatchingError(
+            f"systemd does not take up that the daily updates have to wait: {done.stderr.strip()}",
+            "On the host: systemctl daemon-reload",
+        )
 
 
 def release(run: str, record: dict, baseline: dict) -> bool:

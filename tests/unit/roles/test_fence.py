@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def claimed(tmp_path, monkeypatch):
     monkeypatch.setattr(claim_file, "CLAIM", tmp_path / "claim.json")
     monkeypatch.setattr(claim_file, "_HOLD", tmp_path / "hold-until")
     monkeypatch.setattr(claim_file, "_drop_in", lambda service: tmp_path / f"{service}.d" / "drop-in.conf")
-    monkeypatch.setattr(system, "run", lambda *words, **more: None)
+    monkeypatch.setattr(system, "run", lambda words, **more: subprocess.CompletedProcess(words, 0, "", ""))
     claim_file.claim("mine", {}, 3600, [], {})
 
 
