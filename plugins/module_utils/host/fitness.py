@@ -88,7 +88,7 @@ def node_problems(k3s: Mapping | None, automatic_reboot: bool) -> list:
     problems = [_problem(each["message"], each["remedy"]) for each in k3s["problems"]]
     if automatic_reboot:
         cause = "it is a K3s node, and Unattended-Upgrade::Automatic-Reboot is on: it would go undrained"
-        remedy = "put the daily policy of this collection in force: ansible-playbook homelab.patching.policy"
+        remedy = "unattended_upgrades_automatic_reboot: false, then ansible-playbook homelab.patching.policy"
         problems.append(_problem(cause, remedy))
     return problems
 
