@@ -159,9 +159,9 @@ def conventions() -> list[Level]:
 
 
 def unit() -> Level:
-    """Decisions, clients, and playbooks that are refused before they reach a machine."""
+    """Decisions, clients, and playbooks that need no machine, because they are refused or because it is made up."""
     # By file: what the tests of a file share is made once.
-    words = pytest("unit", "-q", "-n", str(CORES), "--dist=loadfile", "tests/unit", "tests/play")
+    words = pytest("unit", "-q", "-n", str(CORES), "--dist=loadfile", "tests/unit", "tests/play", "tests/lies")
     return Level("unit", "Pure functions, clients, playbooks without machines", [words])
 
 

@@ -38,11 +38,10 @@ class ActionModule(ActionBase):
         if judgement["problems"]:
             return {"failed": True, "msg": problem.told(judgement["problems"])}
         servers = judgement["servers"]
-        claims = [facts[host].get("claim") for host in servers.values()]
         return {
             "changed": False,
             "servers": servers,
             "run": identity.new_id(),
             "owner": identity.identity(),
-            "dead": [claim["run"] for claim in claims if claim and identity.is_dead(claim.get("owner") or {})],
+            "dead": sorted(identity.dead_runs(fact.get("claim") for fact in facts.values())),
         }

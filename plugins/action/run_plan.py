@@ -80,13 +80,12 @@ class ActionModule(ActionBase):
         _check_hooks(assessments)
         everybody = [*assessments.values(), *peers.values()]
         claims = [((told or {}).get("host") or {}).get("claim") for told in everybody]
-        dead = {claim["run"] for claim in claims if claim and identity.is_dead(claim.get("owner") or {})}
         accept = args["accept"] or []
         return plan.make_plan(
             identity.new_id(),
             identity.identity(),
             assessments,
-            dead | {args["takeover"]},
+            identity.dead_runs(claims) | {args["takeover"]},
             datetime.now().astimezone(),
             args["mode"],
             accept.replace(",", " ").split() if isinstance(accept, str) else accept,

@@ -1,12 +1,14 @@
 # Copyright: The homelab.patching maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action show: print lines as they are, whatever callback is in use."""
+"""Action show: print lines, whatever callback is in use; control characters in them are spelled out."""
 
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+from ..module_utils.core.visible import visible
 
 
 class ActionModule(ActionBase):
@@ -22,5 +24,5 @@ class ActionModule(ActionBase):
         _validation, args = self.validate_argument_spec(
             {"lines": {"type": "list", "elements": "str", "required": True}}
         )
-        Display().display("\n" + "\n".join(args["lines"]) + "\n")
+        Display().display("\n" + "\n".join(map(visible, args["lines"])) + "\n")
         return {"changed": False}

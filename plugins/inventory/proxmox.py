@@ -15,7 +15,7 @@ description:
   - Lists the VMs, containers and nodes of a Proxmox VE cluster as hosts.
   - An ordered list of sources determines C(ansible_host) of every guest; C(proxmox_address_source) says where it came
     from, and C(proxmox_address_reason) why there is none. Guests without an address stay hosts and are in the group
-    C(proxmox_no_address).
+    C(proxmox_no_address). If two running guests have the same address, neither of them gets it.
   - One API call lists the cluster, and O(include) and O(exclude) apply to this listing. Only the remaining guests are
     queried further, with at most two calls each, in parallel.
   - The options and variables of P(community.proxmox.proxmox#inventory) keep their meaning; C(docs/inventory.md) of the

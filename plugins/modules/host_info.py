@@ -77,6 +77,11 @@ host:
     machine_id:
       description: The id of the machine.
       type: str
+    system_uuid:
+      description:
+        - What its firmware calls this machine (DMI), which is C(smbios1) of a VM of Proxmox VE. Empty in a container,
+          and without a DMI.
+      type: str
     kernel:
       description: The C(running) kernel and the C(newest) installed one (null in a container).
       type: dict

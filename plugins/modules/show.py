@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: show
-short_description: Print lines as they are
+short_description: Print lines
 version_added: 0.1.0
 author: The homelab.patching maintainers (@homelab)
 description:
@@ -16,7 +16,7 @@ description:
   - Does not contact the host.
 options:
   lines:
-    description: What to print.
+    description: What to print. Control characters are spelled out, because lines quote what hosts say.
     type: list
     elements: str
     required: true

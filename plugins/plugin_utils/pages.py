@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from ..module_utils.core.change import Change, due, full_name
 from ..module_utils.core.problem import Command, place, typed
+from ..module_utils.core.visible import visible
 from ..module_utils.run.steps import legend, step
 
 # The order is that of the page: who needs a person comes first. Shape and word say what the colour says.
@@ -156,6 +157,7 @@ def _render(name: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_shown,
     )
     environment.filters |= {"span": span, "when": _when, "title_of": lambda key: step(key).title}
     environment.globals |= {"results": _RESULTS, "legend": legend()}
@@ -166,6 +168,11 @@ def _render(name: str, **values: object) -> str:
     style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
     own = {"policy": policy, "style": Markup(style), "script": Markup(script)}
     return environment.get_template(name).render(**own, **values)
+
+
+def _shown(value: object) -> object:
+    """What a template prints, with nothing in it that a browser would not show."""
+    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def span(seconds: float | None) -> str:

@@ -172,6 +172,10 @@ def test_a_second_time_changes_nothing_and_systemd_likes_the_units(control):
     assert ask(control, f"systemd-analyze verify /etc/systemd/system/{MONTH}.* /etc/systemd/system/{DAY}.* 2>&1") == ""
     for job in (MONTH, DAY):
         assert ask(control, f"systemctl is-enabled {job}.timer; systemctl is-active {job}.timer") == "enabled\nactive"
+    # Who could hold the lock of the jobs could keep them away.
+    assert "Permission denied" in ask(
+        control, "su nobody -s /bin/sh -c 'flock -n /opt/homelab-patching/lock true' 2>&1", False
+    )
     # The token stands nowhere but in the user's file.
     secret = lab_env()["PROXMOX_TOKEN_SECRET"]
     assert ask(control, f"grep -rl {secret} /opt/homelab-patching /etc/systemd", check=False) == ""

@@ -14,8 +14,14 @@ CHECKOUT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 USERS_NEED = {
     *("CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
-    *("changelogs", "docs", "examples", "meta", "playbooks", "plugins", "roles"),
+    *("changelogs", "docs", "examples", "meta", "playbooks", "plugins", "requirements", "roles"),
 }
+# What a user of the checkout keeps in it, and nobody else may have.
+OWN = [
+    *("proxmox.env", ".env", "docs/proxmox.env", "pve-root-ca.pem", "docs/id.key", "plan.tfplan"),
+    *(f"examples/terraform/{name}" for name in ("terraform.tfvars", "mine.auto.tfvars", "terraform.tfvars.json")),
+    *(f"examples/terraform/{name}" for name in ("terraform.tfstate", "terraform.tfstate.backup", ".terraform/x/y")),
+]
 USERS_MAY_READ = {"CONTRIBUTING.md", "SECURITY.md", "bindep.txt"}
 
 
@@ -29,7 +35,10 @@ def galaxy(*words, cwd):
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
-    """The artifact, built from what git knows and what is new: leftovers of a checkout are no part of the proof."""
+    """The artifact, built from what git knows and what is new, and from what a user keeps in a checkout.
+
+    Other leftovers of this checkout are no part of the proof.
+    """
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("artifact")
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -42,6 +51,9 @@ def artifact(tmp_path_factory):
         if (CHECKOUT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((CHECKOUT / name).read_bytes())
+    for name in OWN:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text("s3cret")
     galaxy("build", "--output-path", str(out), cwd=source)
     (built,) = out.glob("homelab-patching-*.tar.gz")
     return built
@@ -72,6 +84,25 @@ def test_it_holds_what_users_need_and_nothing_else(artifact):
     with tarfile.open(artifact) as tar:
         top = {name.split("/")[0] for name in tar.getnames()}
     assert top - USERS_MAY_READ == USERS_NEED
+
+
+def test_it_takes_nothing_along_that_is_a_users_own(artifact):
+    with tarfile.open(artifact) as tar:
+        names = tar.getnames()
+        texts = [tar.extractfile(member).read() for member in tar.getmembers() if member.isfile()]
+    assert [name for name in names if name in OWN] == []
+    assert not any(text == b"s3cret" for text in texts)
+    assert "examples/terraform/terraform.tfvars.example" in names
+
+
+def test_it_has_the_hashes_that_the_security_page_names(artifact):
+    with tarfile.open(artifact) as tar:
+        hashes = tar.extractfile("requirements/control-hashes.txt").read().decode()
+        assert sorted(name for name in tar.getnames() if name.startswith("requirements/")) == [
+            "requirements/control-hashes.txt",
+            "requirements/control.txt",
+        ]
+    assert "--hash=sha256:" in hashes
 
 
 def test_every_playbook_is_found_whole(installed):

@@ -20,6 +20,7 @@ class Owner(TypedDict, total=False):
     pid: int
     started: str
     boot_id: str
+    machine: str
     pid_namespace: str
 
 
@@ -91,6 +92,7 @@ class Host(TypedDict, total=False):
     os: Os
     boot_id: str
     machine_id: str
+    system_uuid: str
     kernel: Kernels
     pending: list[Change]
     reboot: Reboot

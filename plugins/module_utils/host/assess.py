@@ -65,6 +65,7 @@ def assess(apt_pkg: Any, params: Mapping[str, Any], k3s: Any) -> dict:
         "os": release,
         "boot_id": system.read("/proc/sys/kernel/random/boot_id"),
         "machine_id": system.read("/etc/machine-id"),
+        "system_uuid": _system_uuid(),
         "kernel": kernel,
         "pending": upgrade["pending"],
         "reboot": {"required": bool(reasons), "reasons": reasons, "expected": _reboot_expected(changes)},
@@ -86,6 +87,11 @@ def assess(apt_pkg: Any, params: Mapping[str, Any], k3s: Any) -> dict:
         "k3s": k3s,
         "clock": time.time(),
     }
+
+
+def _system_uuid() -> str:
+    """What the firmware calls this machine; a container would see its host's."""
+    return "" if Path("/run/systemd/container").exists() else system.read("/sys/class/dmi/id/product_uuid").lower()
 
 
 def _host_problems(params: Mapping[str, Any]) -> list[Problem]:

@@ -15,10 +15,13 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import TypedDict
 
-# deb-changelog(5): `source (version) distributions; metadata`, and at its end ` -- maintainer <address>  date`.
-_HEAD = re.compile(r"(?P<source>[a-z0-9][a-z0-9+.-]*) \((?P<version>[^()\s]+)\)\s*(?P<suite>[^;\s]*)[^;]*;")
-_TRAILER = re.compile(r" -- .*<[^>]*>\s+(?P<date>\S.*)")
-_CVE = re.compile(r"\bCVE-(\d{4})-(\d{4,})\b", re.IGNORECASE)
+# deb-changelog(5): `source (version) distributions; metadata`, and at its end ` -- maintainer <address>  date`. Whoever
+# makes a package writes what he likes: no two parts of an expression here may match the same text, or a long line would
+# take the square of its length.
+_HEAD = re.compile(r"(?P<source>[a-z0-9][a-z0-9+.-]*) \((?P<version>[^()\s]+)\)(?P<suites>[^;]*);")
+_CVE = re.compile(r"\bCVE-(\d{4})-(\d{4,12})\b", re.IGNORECASE)
+# `Tue, 30 Sep 2025 20:10:00 +0200`, with room.
+_LONGEST_DATE = 100
 
 
 class Fixes(TypedDict):
@@ -53,17 +56,19 @@ def entries(text: str, source: str) -> Iterator[Entry]:
             if not f"{source}-".startswith(f"{head['source']}-"):
                 break
             # `bookworm-security` is for the release `bookworm`.
-            entry = Entry(head["version"], head["suite"].partition("-")[0])
+            entry = Entry(head["version"], head["suites"].strip().partition(" ")[0].partition("-")[0])
         elif entry:
             entry.cves |= {f"CVE-{year}-{number}" for year, number in _CVE.findall(line)}
-            trailer = _TRAILER.match(line)
-            if trailer:
-                entry.day = _day(trailer["date"])
+            maintainer, closed, date = line.rpartition(">")
+            if closed and maintainer.startswith(" -- ") and "<" in maintainer and date[:1].isspace() and date.strip():
+                entry.day = _day(date)
                 yield entry
                 entry = None
 
 
 def _day(text: str) -> str:
+    if len(text) > _LONGEST_DATE:
+        return ""
     try:
         return parsedate_to_datetime(text.strip()).astimezone(timezone.utc).date().isoformat()
     except (ValueError, TypeError, IndexError):

@@ -92,13 +92,29 @@ def claim(run: str, owner: Owner, seconds: int, takeover: list[str], baseline: B
                 "owner": previous.get("owner", {}),
                 "baseline": previous.get("baseline", {}),
             }
-        _write(claimed)
         missing = [service for service in _SERVICES if not _drop_in(service).exists()]
-        for service in missing:
-            system.write(_drop_in(service), _DROP_IN)
-        if missing:
-            system.run(["systemctl", "daemon-reload"])
+        # Who was taken over may have been killed before systemd had read its drop-ins.
+        if missing or previous:
+            _keep_off_daily_runs(missing)
+        _write(claimed)
     return previous
+
+
+def _keep_off_daily_runs(services: list) -> None:
+    """Put drop-ins in force. Until there is a claim they let everything pass.
+
+    :raises PatchingError: systemd does not take them up, and a daily run could begin in the middle of this one.
+    """
+    for service in services:
+        system.write(_drop_in(service), _DROP_IN, 0o644)
+    done = system.run(["systemctl", "daemon-reload"])
+    if done.returncode != 0:
+        for service in services:
+            _drop_in(service).unlink()
+        raise PatchingError(
+            f"systemd does not take up that the daily updates have to wait: {done.stderr.strip()}",
+            "On the host: systemctl daemon-reload",
+        )
 
 
 def release(run: str, record: dict, baseline: dict) -> bool:
@@ -119,9 +135,8 @@ def release(run: str, record: dict, baseline: dict) -> bool:
             return True
         found = current is not None
         if current is not None and record:
-            system.write(
-                FACT, json.dumps({"run": run, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **record})
-            )
+            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            system.write(FACT, json.dumps({"run": run, "at": at, **record}), 0o644)
             if baseline:
                 system.write(BASELINE, json.dumps({"run": run, "baseline": baseline}))
             else:

@@ -91,7 +91,8 @@ def node_problems(k3s: K3s | None, automatic_reboot: bool) -> list[Problem]:
     problems = list(k3s["problems"])
     if automatic_reboot:
         cause = "it is a K3s node, and Unattended-Upgrade::Automatic-Reboot is on: it would go undrained"
-        problems.append(problem(cause, "put the daily policy of this collection in force", playbook("policy")))
+        remedy = "unattended_upgrades_automatic_reboot: false, then put the daily policy in force"
+        problems.append(problem(cause, remedy, playbook("policy")))
     return problems
 
 

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from ..core.problem import PatchingError
 
-# Everything a run leaves on a host between its steps.
+# Everything a run leaves on a host between its steps. Nobody but root may look into it: who could open the lock could
+# hold it.
 STATE = Path("/var/lib/homelab-patching")
 LOCK = STATE / "lock"
+LOCK_SECONDS = 30
 UPGRADE_UNIT = "homelab-patching-upgrade"
 # What the upgrade was called for, and what came of it; kept until the host is given back.
 OUTCOME = STATE / "upgrade.json"
@@ -84,13 +86,13 @@ def read_json(path: Path) -> dict | None:
     return value
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace a file in one step, so that nobody ever reads half of it, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
-        os.fchmod(stream.fileno(), 0o644)
+        os.fchmod(stream.fileno(), mode)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, path)
@@ -105,11 +107,14 @@ def write(path: Path, text: str) -> None:
 def locked() -> Iterator[None]:
     """Hold the lock on this collection's state on the host. It is free again when its holder ends, however it ends.
 
-    :raises PatchingError: somebody else holds it for more than 30 s.
+    :raises PatchingError: somebody else holds it for longer than `LOCK_SECONDS`.
     """
     LOCK.parent.mkdir(parents=True, exist_ok=True)
+    # Earlier releases let everybody in.
+    LOCK.parent.chmod(0o700)
     with open(LOCK, "w", encoding="utf-8") as stream:
-        deadline = time.monotonic() + 30
+        os.fchmod(stream.fileno(), 0o600)
+        deadline = time.monotonic() + LOCK_SECONDS
         while True:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -155,6 +155,11 @@ def nics(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return found
 
 
+def listed(value: Any) -> list[Mapping[str, Any]]:
+    """The mappings of a list, as a guest gives it: it is root's in the guest to answer anything at all."""
+    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
+
+
 def agent_enabled(config: Mapping[str, Any]) -> bool:
     """Whether the guest agent is switched on: ``1``, ``1,fstrim_cloned_disks=1`` or ``enabled=1,type=virtio``."""
     text = str(config.get("agent", "0"))
@@ -207,7 +212,7 @@ def _candidates(known: Known, policy: Policy) -> list[_Candidate]:
     if known.vmtype == "lxc":
         found = _from_lxc(known.config, known.interfaces)
     else:
-        found = _from_ipconfig(known.config) + _from_agent(known.config, known.agent or ())
+        found = _from_ipconfig(known.config) + _from_agent(known.config, known.agent or [])
     if known.resolved:
         name, addresses = known.resolved
         found += [_Candidate("name", "", ip, name, 0) for ip in map(_usable, addresses) if ip]
@@ -280,20 +285,16 @@ def _from_ipconfig(config: Mapping[str, Any]) -> list[_Candidate]:
     return found
 
 
-def _from_agent(config: Mapping[str, Any], answer: Iterable[Any]) -> list[_Candidate]:
+def _from_agent(config: Mapping[str, Any], answer: Sequence[Any]) -> list[_Candidate]:
     """What the agent says: NICs that are a netN by their MAC as ``agent``, others as ``cidr``."""
     by_mac = {parts["mac"]: (number, key) for number, (key, parts) in enumerate(nics(config).items()) if parts["mac"]}
     found = []
-    for position, nic in enumerate(answer):
-        if not isinstance(nic, Mapping):
-            continue
+    for position, nic in enumerate(listed(answer)):
         name, mac = str(nic.get("name", "")), str(nic.get("hardware-address") or "").lower()
         number, key = by_mac.get(mac, (position, ""))
         if not key and any(fnmatchcase(name, pattern) for pattern in CONTAINER_NICS):
             continue
-        for entry in nic.get("ip-addresses") or ():
-            if not isinstance(entry, Mapping):
-                continue
+        for entry in listed(nic.get("ip-addresses")):
             ip = _usable(entry.get("ip-address"))
             if ip is None:
                 continue
@@ -312,16 +313,14 @@ def _from_lxc(config: Mapping[str, Any], interfaces: Sequence[Any] | None) -> li
         for ip in map(_usable, (parts.get("ip", ""), parts.get("ip6", ""))):
             if ip:
                 found.append(_Candidate("lxc", f"{key}/{parts.get('name', '')}", ip, str(ip), number))
-    for nic in interfaces or ():
-        if not isinstance(nic, Mapping):
-            continue
+    for nic in listed(interfaces):
         mac = str(nic.get("hwaddr") or nic.get("hardware-address") or "").lower()
         # NICs that are no netN belong to what runs in the container, a Docker for instance.
         place = by_mac.get(mac) or by_mac.get(str(nic.get("name", "")))
         if place is None:
             continue
         texts = [nic.get("inet"), nic.get("inet6")]
-        texts += [entry.get("ip-address") for entry in nic.get("ip-addresses") or () if isinstance(entry, Mapping)]
+        texts += [entry.get("ip-address") for entry in listed(nic.get("ip-addresses"))]
         found += [
             _Candidate("lxc", place[1], ip, str(ip), place[0], stable=_from_mac(ip, mac))
             for ip in dict.fromkeys(map(_usable, texts))

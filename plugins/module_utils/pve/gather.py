@@ -24,8 +24,10 @@ from .replies import Call, Reply, describe
 RESOLVE_DEADLINE = 5.0
 
 AUDIT = "give the token VM.Audit on /vms or on the guest's pool (Proxmox VE 8 and 9)"
+# VM.Monitor of Proxmox VE 8 would do; it lets the token run commands in every VM as root, too.
 AGENT_AUDIT = (
-    "give the token VM.GuestAgent.Audit (Proxmox VE 9) or VM.Monitor (Proxmox VE 8) on /vms; a new right needs seconds"
+    "Proxmox VE 9: give the token VM.GuestAgent.Audit on /vms; 8: leave `agent` out of address.order, and give the VM a"
+    " static ipconfig0 or its name to the DNS"
 )
 START_AGENT = "install qemu-guest-agent in the guest, then stop and start the VM, or give it a static ipconfig0"
 
@@ -205,7 +207,7 @@ def _choose(
             found = next((name for name in names[guest.vmid] if resolved[name]), names[guest.vmid][0])
             facts = Known(**{**vars(facts), "resolved": (found, tuple(resolved[found]))})
         guest.choice = choose(facts, needs.policy)
-    _drop_wildcards(live, resolved)
+    _drop_shared(live, resolved)
     for guest in live:
         _explain(guest)
 
@@ -225,8 +227,11 @@ def _dns_names(guest: Guest) -> list[str]:
     return [name for name in names if re.fullmatch(rf"{label}(\.{label})*", name)]
 
 
-def _drop_wildcards(guests: list[Guest], resolved: Mapping[str, tuple[str, ...]]) -> None:
-    """Two guests at one address: for a DNS name that is a wildcard entry, and connecting would patch the wrong one."""
+def _drop_shared(guests: list[Guest], resolved: Mapping[str, tuple[str, ...]]) -> None:
+    """An address that two guests have is no address for either: connecting would patch one of them as the other.
+
+    It may be a copied configuration, a wildcard entry of the DNS, or a guest whose agent says that it is another one.
+    """
     users: dict[str, list[Guest]] = {}
     for guest in guests:
         if guest.choice and guest.choice.address and guest.row.get("status") in ("running", "unknown"):
@@ -235,14 +240,18 @@ def _drop_wildcards(guests: list[Guest], resolved: Mapping[str, tuple[str, ...]]
     for address, some in sorted(users.items()):
         if len(some) < 2:
             continue
-        problem = Problem(f"they all have the address {address}", "look for a copied ipconfig0 or a wildcard DNS entry")
+        remedy = "look for a copied ipconfig0, a wildcard DNS entry, or an agent that tells another guest's address"
+        problem = Problem(f"they all have the address {address}, so none of them is connected to", remedy)
         for guest in some:
             if problem not in guest.problems:
                 guest.problems.append(problem)
-            if guest.choice and guest.choice.source == "name":
-                guest.choice = Choice(
-                    reason=f"the name {guest.choice.address} leads to {address}, as that of another guest does"
-                )
+            if not guest.choice or not guest.choice.address:
+                continue
+            others = ", ".join(other.label for other in some if other is not guest)
+            found = f"{address} ({guest.choice.source})"
+            if guest.choice.source == "name":
+                found = f"{address} (the name {guest.choice.address} leads to it)"
+            guest.choice = Choice(reason=f"{found} is the address of {others}, too")
 
 
 def _explain(guest: Guest) -> None:

@@ -21,7 +21,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ..core.problem import PatchingError
-from .addresses import Choice
+from ..core.visible import visible
+from .addresses import Choice, listed, properties
 
 # The one group whose name no option changes: the playbooks look for it.
 PATCHABLE = "proxmox_patchable"
@@ -243,6 +244,9 @@ def give_names(guests: Iterable[Guest], wanted: Mapping[int, str], taken: Collec
         guest.hostname = name
         if uses[name] > 1 or name in taken or name in LOCALHOST:
             guest.hostname = f"{name}-{guest.vmid}"
+        # ssh would read it as an option, such as -oProxyCommand=...
+        if name.startswith("-"):
+            guest.hostname = f"{guest.vmtype}{guest.hostname}"
     names = Counter(guest.hostname for guest in guests)
     for guest in guests:
         if names[guest.hostname] > 1:  # a guest is really called web-101
@@ -251,7 +255,9 @@ def give_names(guests: Iterable[Guest], wanted: Mapping[int, str], taken: Collec
         renamed = [guest.hostname for guest in guests if plain[guest.vmid] == name and guest.hostname != name]
         if not renamed:
             continue
-        if count > 1:
+        if name.startswith("-"):
+            cause = f"a guest is called {name!r}, which ssh would read as an option"
+        elif count > 1:
             cause = f"{count} guests are called {name!r}"
         else:
             cause = f"guest {name!r} has the name of a node, of a group or of the control node"
@@ -350,8 +356,12 @@ def variables(guest: Guest, prefix: str, want_facts: bool, today: date) -> dict[
         facts["agent_interfaces"] = agent_interfaces(guest.agent)
     if guest.interfaces is not None and want_facts:
         facts["lxc_interfaces"] = [
-            {key: nic[key] for key in ("name", "hwaddr", "inet", "inet6") if key in nic} for nic in guest.interfaces
+            {key: nic[key] for key in ("name", "hwaddr", "inet", "inet6") if key in nic}
+            for nic in listed(guest.interfaces)
         ]
+    smbios = properties(config.get("smbios1")).get("uuid", "")
+    if smbios:
+        facts["smbios_uuid"] = smbios.lower()
     image, made = image_of(guest.tags, config.get("description"))
     if image:
         facts["image"] = image
@@ -376,13 +386,10 @@ def agent_interfaces(nics: Iterable[Any]) -> list[dict[str, Any]]:
             "name": str(nic.get("name", "")),
             "mac-address": str(nic.get("hardware-address") or ""),
             "ip-addresses": [
-                f"{entry.get('ip-address')}/{entry.get('prefix')}"
-                for entry in nic.get("ip-addresses") or ()
-                if isinstance(entry, Mapping)
+                f"{entry.get('ip-address')}/{entry.get('prefix')}" for entry in listed(nic.get("ip-addresses"))
             ],
         }
-        for nic in nics
-        if isinstance(nic, Mapping)
+        for nic in listed(nics)
     ]
 
 
@@ -417,5 +424,5 @@ def tell(problems: Iterable[tuple[Guest, Problem]], shown: int = 10) -> list[str
         names = ", ".join(guest.label for guest in guests[:shown])
         more = f" and {len(guests) - shown} more" if len(guests) > shown else ""
         remedy = f" Remedy: {problem.remedy}." if problem.remedy else ""
-        lines.append(f"{names}{more}: {problem.cause}.{remedy}")
+        lines.append(visible(f"{names}{more}: {problem.cause}.{remedy}"))
     return lines

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ..core.change import due
+from ..core.visible import visible
 from .shapes import Exposure, Report
 
 _DAY = 86400
@@ -97,4 +98,4 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return visible(value, keep="\n").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

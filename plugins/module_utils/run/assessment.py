@@ -24,8 +24,8 @@ def assessment(
 
     :param policy: its ``patching_*`` values by their names without the prefix.
     :param proxmox: what Proxmox VE says now, else what the inventory knows: ``status``, ``lock``, ``address_reason``,
-        ``node``, ``image`` and ``image_date``; None where it knows nothing. ``error`` says why Proxmox VE could not be
-        asked.
+        ``node``, ``image``, ``image_date`` and ``smbios_uuid``; None where it knows nothing. ``error`` says why Proxmox
+        VE could not be asked.
     :param lists: the registered result of refreshing the package lists; empty where that was not tried.
     :param info: the registered result of ``host_info``.
     :param cluster: the registered result of ``k3s_info`` on a K3s server.
@@ -59,6 +59,11 @@ def assessment(
         )
     if info.get("failed") or not host:
         return refused(known, problem(str(info.get("msg") or "it was not assessed")))
+    given, found = proxmox.get("smbios_uuid"), host.get("system_uuid")
+    if given and found and not _same_uuid(given, found):
+        why = f"another machine answers at its address: it has the UUID {found}, and Proxmox VE gave this guest {given}"
+        look = "see which guest has the address; an inventory out of a cache: --flush-cache; then run again"
+        return refused(known, problem(why, look))
     # What a run has left in the middle it may also mend: that is the step `recover`.
     unfit = [item for item in host["unfit"] if not (item.get("mendable") and host["claim"])]
     if unfit:
@@ -70,3 +75,11 @@ def refused(known: Assessment, *problems: Problem) -> Assessment:
     """The assessment of a host that must not be patched."""
     told = [problem(" ".join(each["cause"].split()), each["remedy"], *each["commands"]) for each in problems]
     return {**known, "state": "refused", "reason": causes(told), "problems": told}
+
+
+def _same_uuid(one: str, other: str) -> bool:
+    """Are two UUIDs the same? Some firmware writes the first three fields in the other byte order."""
+    first, second = (str(text).lower().replace("-", "") for text in (one, other))
+    octets = [first[at : at + 2] for at in range(0, len(first), 2)]
+    swapped = [*octets[3::-1], *octets[5:3:-1], *octets[7:5:-1], *octets[8:]]
+    return second in (first, "".join(swapped))

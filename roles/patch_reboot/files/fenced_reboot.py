@@ -15,6 +15,7 @@ import time
 
 CLAIM = "/var/lib/homelab-patching/claim.json"
 LOCK = "/var/lib/homelab-patching/lock"
+LOCK_SECONDS = 30
 UPGRADE_UNIT = "homelab-patching-upgrade"
 DPKG_LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock")
 # Every node of a K3s cluster has it. Such a host may go only while what its cluster's gate saw is still true.
@@ -48,6 +49,19 @@ def check(claim, run, boot_id, now):
             refuse("the host has been rebooted already")
 
 
+def take(lock):
+    """Take the lock on the claim; refuse where somebody keeps it: who waits without end reboots long after its run."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                refuse(f"{LOCK} is held by another process")
+            time.sleep(0.2)
+
+
 def lock_dpkg():
     """Keep package managers out from here to the end of this process; refuse if one is at work."""
     locks = []
@@ -64,7 +78,7 @@ def main():
         refuse("usage: fenced_reboot.py RUN BOOT_ID")
     _name, run, boot_id = sys.argv
     with open(LOCK, "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        take(lock)
         try:
             with open(CLAIM, encoding="utf-8") as stream:
                 claim = json.load(stream)

@@ -48,6 +48,11 @@ def of_output(output: str) -> list[str]:
     return (errors or lines)[-LINES:]
 
 
+def visible(line: str) -> str:
+    """The line with control characters spelled out: it quotes what hosts say. As core/visible.py does it."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in line)
+
+
 def thin_out(folder: Path, keep: int) -> None:
     """Leave the newest reports; with an old one go its page and its line in the index."""
     gone = reports(folder)[: -keep or None]
@@ -85,7 +90,7 @@ def main(words: list[str] | None = None) -> int:
     elif result == "failure":
         lines += of_output(output.read_text(encoding="utf-8", errors="replace") if output.exists() else "")
     lines.append(f"All of it: journalctl -u {given.job}")
-    summary = "\n".join(lines) + "\n"
+    summary = "\n".join(map(visible, lines)) + "\n"
     print(summary, end="", flush=True)
 
     thin_out(given.reports, given.keep)

@@ -87,3 +87,28 @@ def test_what_is_between_two_versions(text, source, old, new, cves, fixed):
     if old == "3.0.15-1":
         cves = ["CVE-2024-13176", *BOTH]
     assert told == {"cves": cves, "fixed": fixed}
+
+
+# As long as a changelog that is read at all.
+LONG = 4_000_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"openssl (3.0.18){' ' * LONG}",
+        f"openssl (3.0.18) {'a ' * (LONG // 2)}",
+        f" -- {'<' * LONG}",
+        f" -- <>{' ' * LONG}",
+        f" -- <a> {'1 ' * (LONG // 2)}",
+        "CVE-2025-" + "1" * LONG + "x",
+        "CVE-2025-" * (LONG // 9),
+    ],
+    ids=lambda line: line[:20],
+)
+def test_no_line_takes_longer_than_it_is_long(line):
+    """With an expression that goes over it again and again this would not end today."""
+    text = TEXT.replace("  * CVE-2025", f"{line}\n  * CVE-2025")
+    found = list(changelog.entries(text, "openssl"))
+    assert found[-1].cves == {"CVE-2024-13176"}
+    assert {cve for entry in found for cve in entry.cves} >= {"CVE-2024-13176"}

@@ -177,8 +177,8 @@ def test_several_nics_ipv6_only_and_a_preferred_network(parse, pve, options):
         ({**NET, "agent": "0"}, None, "no static ipconfigN; its guest agent is switched off", "qemu-guest-agent"),
         (AGENT, (500, "QEMU guest agent is not running"), "its guest agent does not run", "install qemu-guest-agent"),
         (AGENT, (500, "VM 101 qmp command 'guest-ping' failed - got timeout"), "in time", "restart qemu-guest-agent"),
-        (AGENT, (403, "Permission check failed"), "may not be asked (403)", "VM.GuestAgent.Audit (Proxmox VE 9)"),
-        (AGENT, (403, "Permission check failed"), "may not be asked (403)", "VM.Monitor (Proxmox VE 8)"),
+        (AGENT, (403, "Permission check failed"), "may not be asked (403)", "9: give the token VM.GuestAgent.Audit"),
+        (AGENT, (403, "Permission check failed"), "may not be asked (403)", "8: leave `agent` out of address.order"),
         (AGENT, (501, "Method not implemented"), "cannot be asked", "qemu-guest-agent"),
     ],
 )
@@ -220,7 +220,7 @@ def test_an_agent_that_talks_nonsense_is_survived(parse, web, row, answer):
     ("failing", "remedy", "kept"),
     [
         ("/config", "VM.Audit", True),
-        ("/agent/network-get-interfaces", "VM.GuestAgent.Audit (Proxmox VE 9) or VM.Monitor (Proxmox VE 8)", True),
+        ("/agent/network-get-interfaces", "Proxmox VE 9: give the token VM.GuestAgent.Audit on /vms", True),
         ("/status/current", "VM.Audit", True),
         ("/interfaces", "VM.Audit", True),
         ("/cluster/status", "Sys.Audit on /", True),
@@ -284,6 +284,47 @@ def test_copies_with_one_address_are_told(parse, pve, options):
         pve.add_vm(vmid, f"web{vmid}", status="running", config={**NET, "ipconfig0": "ip=192.0.2.1/24"})
     result = parse(options)
     result.warned("web101 (101), web102 (102)", "the address 192.0.2.1")
+    assert result.members("proxmox_no_address") == ["web101", "web102"]
+    reason = result.vars("web101")["proxmox_address_reason"]
+    assert reason == "192.0.2.1 (ipconfig:net0) is the address of web102 (102), too"
+
+
+def test_an_agent_that_tells_another_guests_address_is_not_connected_to(parse, web, row):
+    """Or the run would patch db1, which nobody wants patched, under the name of evil."""
+    row(101, {**NET, "ipconfig0": "ip=192.0.2.1/24"}, name="db1", tags="nopatch")
+    row(102, AGENT, name="evil")
+    told = {"result": [nic("eth0", "bc:24:11:00:00:01", "192.0.2.1")]}
+    web.answers["nodes/pve1/qemu/102/agent/network-get-interfaces"] = told
+    row(103, {**NET, "ipconfig0": "ip=192.0.2.3/24"}, name="old", status="stopped")
+    row(104, {**NET, "ipconfig0": "ip=192.0.2.3/24"}, name="new")
+    result = parse({**web.options(), "address": {"order": ["ipconfig", "agent"]}})
+    for name, other in (("db1", "evil (102)"), ("evil", "db1 (101)")):
+        assert "ansible_host" not in result.vars(name)
+        assert other in result.vars(name)["proxmox_address_reason"]
+    # Who is switched off has no address at the moment.
+    assert result.vars("new")["ansible_host"] == "192.0.2.3"
+
+
+def test_what_an_agent_says_is_shown_as_text(parse, web, row):
+    row(101, AGENT, name="evil")
+    told = {"result": {"error": {"desc": "\x1b[2Jall is well"}}}
+    web.answers["nodes/pve1/qemu/101/agent/network-get-interfaces"] = told
+    result = parse({**web.options(), "address": {"order": ["ipconfig", "agent"]}})
+    assert r"\x1b[2Jall is well" in result.warned("evil (101)", "does not list its addresses")
+
+
+def test_no_name_is_an_option_of_ssh(parse, pve, options):
+    pve.add_vm(101, "-oProxyCommand=id", status="running", config=NET)
+    pve.add_ct(102, "-v", status="running")
+    result = parse({**options, "address": {"order": []}})
+    assert result.hosts == ["lxc-v", "qemu-oProxyCommand=id"]
+    result.warned("'-oProxyCommand=id'", "ssh would read as an option")
+
+
+def test_the_uuid_that_a_vm_got(parse, pve, options):
+    smbios = "uuid=3D5A1F0E-0000-4000-8000-000000000001,manufacturer=x,base64=1"
+    pve.add_vm(101, "web", status="running", config={**NET, "smbios1": smbios})
+    assert parse(options).vars("web")["proxmox_smbios_uuid"] == "3d5a1f0e-0000-4000-8000-000000000001"
 
 
 def test_the_name_is_used_if_the_dns_knows_it_and_no_wildcard_does(parse, pve, options, monkeypatch):
@@ -305,6 +346,6 @@ def test_the_name_is_used_if_the_dns_knows_it_and_no_wildcard_does(parse, pve, o
     assert result.vars("deep")["ansible_host"] == "deep.lab.test"
     for wild in ("wild1", "wild2"):
         assert "ansible_host" not in result.vars(wild)
-        assert "leads to 192.0.2.99" in result.vars(wild)["proxmox_address_reason"]
+        assert "leads to it) is the address of wild" in result.vars(wild)["proxmox_address_reason"]
     assert "nobody does not resolve" in result.vars("nobody")["proxmox_address_reason"]
     assert not [name for name in asked if "{" in name]

@@ -1,7 +1,11 @@
 """The fence of the reboot: the last thing asked before a host goes down."""
 
+import fcntl
 import importlib.util
+import os
 import re
+import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -59,7 +63,7 @@ def claimed(tmp_path, monkeypatch):
     monkeypatch.setattr(claim_file, "CLAIM", tmp_path / "claim.json")
     monkeypatch.setattr(claim_file, "_HOLD", tmp_path / "hold-until")
     monkeypatch.setattr(claim_file, "_drop_in", lambda service: tmp_path / f"{service}.d" / "drop-in.conf")
-    monkeypatch.setattr(system, "run", lambda *words, **more: None)
+    monkeypatch.setattr(system, "run", lambda words, **more: subprocess.CompletedProcess(words, 0, "", ""))
     claim_file.claim("mine", {}, 3600, [], {})
 
 
@@ -77,9 +81,52 @@ def test_the_gate_of_another_run_means_nothing(claimed):
         claim_file.renew("mine", 3600, 1300.0)
 
 
+def test_nobody_else_can_read_a_claim_or_hold_its_lock(claimed, tmp_path, monkeypatch):
+    """The drop-ins are for everybody, as all units are."""
+    drop_ins = [path for path in tmp_path.glob("*.d/*.conf")]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in drop_ins] == [0o644, 0o644]
+    own = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert {path.name for path in own} == {"lock", "claim.json", "hold-until"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in own} == {0o600}
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_what_an_earlier_release_left_open_is_closed(claimed, tmp_path):
+    os.chmod(tmp_path, 0o755)
+    os.chmod(tmp_path / "lock", 0o644)
+    claim_file.renew("mine", 3600)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
+
+
+def test_it_does_not_wait_for_ever_for_a_lock(fence, claimed, tmp_path, monkeypatch):
+    """Who waited until somebody let go would reboot a host whose run is over."""
+    monkeypatch.setattr(fence, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(fence, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(fence.sys, "argv", ["fenced_reboot.py", "mine", BOOT])
+    with open(tmp_path / "lock", encoding="utf-8") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(SystemExit, match="lock is held by another process"):
+            fence.main()
+
+
+def test_a_claim_that_was_given_back_meanwhile_reboots_nothing(fence, claimed, tmp_path, monkeypatch):
+    monkeypatch.setattr(fence, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(fence, "CLAIM", str(tmp_path / "claim.json"))
+    monkeypatch.setattr(fence.sys, "argv", ["fenced_reboot.py", "mine", BOOT])
+
+    def given_back(_lock):
+        (tmp_path / "claim.json").unlink()
+
+    monkeypatch.setattr(fence, "take", given_back)
+    with pytest.raises(SystemExit, match="no claim on this host"):
+        fence.main()
+
+
 def test_it_knows_what_the_package_knows(fence):
     """The script is alone on the host: what it has by heart is held to what the modules write and read."""
     assert (str(claim_file.CLAIM), str(system.LOCK)) == (fence.CLAIM, fence.LOCK)
+    assert fence.LOCK_SECONDS == system.LOCK_SECONDS
     assert (fence.UPGRADE_UNIT, fence.DPKG_LOCKS) == (system.UPGRADE_UNIT, dpkg.LOCKS)
     assert str(local.DATA / "agent") == _script().K3S
     # An older gate is asked again before the drain ends, so that half of the time is left for the rest.

@@ -72,6 +72,16 @@ def test_a_run_without_one_is_told_by_its_errors_or_its_last_lines(job, finish):
     assert finish.of_output("") == []
 
 
+def test_what_hosts_say_cannot_change_what_a_terminal_shows(job):
+    host = {"result": "failed", "reason": "\x1b[2J\nall is well \u202e\x9b", "remedy": ""}
+    lines = job("exit-code", "", {"run": "R", "counts": {"failed": 1}, "wrong": ["db1"], "hosts": {"db1": host}})
+    assert lines[2] == r"db1: failed: \x1b[2J\nall is well \u202e\x9b"
+
+
+def test_nor_can_what_a_run_printed(job):
+    assert job("exit-code", "[ERROR]: \x1b]0;owned\x07\n")[1] == r"[ERROR]: \x1b]0;owned\x07"
+
+
 def test_one_that_never_began_is_told(job):
     assert job("exit-code")[1].startswith("All of it: journalctl")
 

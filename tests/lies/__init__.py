@@ -1,0 +1,1 @@
+"""Machines that answer what a test lets them: see world.py."""
