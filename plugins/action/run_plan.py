@@ -23,6 +23,7 @@ from ..module_utils.report.text import plan_lines
 from ..module_utils.run import advice, identity, plan
 from ..module_utils.run.shapes import Plan
 from ..plugin_utils.hostvars import collect, plain
+from ..plugin_utils.terminal import show
 
 
 class ActionModule(ActionBase):
@@ -60,7 +61,7 @@ class ActionModule(ActionBase):
         except PatchingError as exc:
             raise AnsibleActionFail(str(exc)) from None
         lines = plan_lines(made)
-        Display().display("\n" + "\n".join(lines) + "\n")
+        show(lines)
         return plain({**made, "lines": lines, "changed": False})
 
     def _plan(self, args: Mapping, known: Mapping) -> Plan:

@@ -16,6 +16,7 @@ from ..module_utils.report import exposure
 from ..module_utils.report.summary import summarize
 from ..module_utils.report.text import report_lines
 from ..plugin_utils.hostvars import collect, plain
+from ..plugin_utils.terminal import show
 
 
 class ActionModule(ActionBase):
@@ -51,7 +52,7 @@ class ActionModule(ActionBase):
             seen=exposure.sightings(_history(Path(args["folder"]) / exposure.HISTORY)),
         )
         lines = report_lines(end)
-        Display().display("\n" + "\n".join(lines) + "\n")
+        show(lines)
         return plain({**end, "lines": lines, "changed": False})
 
 

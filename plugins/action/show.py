@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
-from ..module_utils.core.visible import visible
+from ..plugin_utils.terminal import show
 
 
 class ActionModule(ActionBase):
@@ -24,5 +23,5 @@ class ActionModule(ActionBase):
         _validation, args = self.validate_argument_spec(
             {"lines": {"type": "list", "elements": "str", "required": True}}
         )
-        Display().display("\n" + "\n".join(map(visible, args["lines"])) + "\n")
+        show(args["lines"])
         return {"changed": False}

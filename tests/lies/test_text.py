@@ -10,13 +10,12 @@ HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u206
 def spoiled(told):
     """An assessment in which every text is spoiled that a person will read."""
     host = told["host"]
-    update = {"name": f"curl{EVIL}", "old": EVIL, "new": EVIL, "origins": [], "security": EVIL}
+    update = {"name": f"curl{EVIL}", "arch": "", "old": EVIL, "new": EVIL, "security": EVIL, "held_by": ""}
     return {
         "host": {
             **host,
             "os": {**host["os"], "pretty": f"Debian{EVIL}"},
-            "upgrades": [update],
-            "kept_back": [{"name": f"vim{EVIL}", "why": EVIL}],
+            "pending": [update, {**update, "name": f"vim{EVIL}", "held_by": EVIL}],
             "reboot": {**host["reboot"], "expected": [EVIL]},
             "warnings": [EVIL],
         }
@@ -26,7 +25,7 @@ def spoiled(told):
 def test_nothing_of_it_reaches_the_terminal_or_a_file_as_it_is(world):
     # Only at its assessment: a task that fails says its own words through Ansible, not through this collection.
     world.add("web1").lie("host_info", lambda told, args: spoiled(told) if "controller_clock" in args else told)
-    unfit = [{"message": f"no room {EVIL}", "remedy": f"make some {EVIL}", "mendable": False}]
+    unfit = [{"cause": f"no room {EVIL}", "remedy": f"make some {EVIL}", "commands": [], "mendable": False}]
     world.add("web2").lie("host_info", lambda told, args: {"host": {**told["host"], "unfit": unfit}})
     world.add("web3").lie("host_info", lambda _told, _args: {"failed": True, "msg": f"it failed {EVIL}"})
     played = world.play("patch")

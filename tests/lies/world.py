@@ -83,7 +83,7 @@ class Machine:
 
     def host_info(self, args: dict) -> dict:
         """As the module documents it."""
-        upgrades = self.updates if args.get("upgrade", "full") != "none" else []
+        updates = self.updates if args.get("upgrade", "full") != "none" else []
         return {
             "host": {
                 "os": {"id": "debian", "version_id": "13", "codename": "trixie", "pretty": "Debian GNU/Linux 13"},
@@ -91,16 +91,15 @@ class Machine:
                 "machine_id": self.machine_id,
                 "system_uuid": self.system_uuid,
                 "kernel": {"running": {"release": "6.12.48+deb13-amd64", "version": "#1 SMP"}, "newest": None},
-                "upgrades": [
-                    {"name": name, "old": "1", "new": "2", "origins": ["Debian-Security:13/stable"], "security": "2"}
-                    for name in upgrades
+                "pending": [
+                    {"name": name, "arch": "", "old": "1", "new": "2", "security": "2", "held_by": ""}
+                    for name in updates
                 ],
-                "kept_back": [],
                 "kept_baseline": None,
                 "reboot": {
                     "required": self.wants_reboot,
                     "reasons": ["asked for by linux-image-amd64"] if self.wants_reboot else [],
-                    "expected": ["linux-image-amd64 will be upgraded"] if self.reboots and upgrades else [],
+                    "expected": ["linux-image-amd64 will be upgraded"] if self.reboots and updates else [],
                 },
                 "unfit": [],
                 "starting": [],
@@ -160,12 +159,13 @@ class Machine:
         """Everything that is pending is installed at once."""
         if args.get("state", "finished") == "downloaded":
             return {"changed": bool(self.updates), "fixes": {}}
-        packages = [{"name": name, "old": "1", "new": "2"} for name in self.updates]
+        change = {"arch": "", "old": "1", "new": "2", "security": None, "held_by": ""}
+        installed = [{"name": name, **change} for name in self.updates]
         if args.get("state") == "settled":
-            return {"changed": False, "finished": True, "packages": [], "earlier": ""}
-        self.wants_reboot = self.wants_reboot or (self.reboots and bool(packages))
+            return {"changed": False, "finished": True, "installed": [], "earlier": ""}
+        self.wants_reboot = self.wants_reboot or (self.reboots and bool(installed))
         self.updates = []
-        return {"changed": bool(packages), "finished": True, "packages": packages}
+        return {"changed": bool(installed), "finished": True, "installed": installed}
 
     def k3s_info(self, args: dict) -> dict:
         """What a server says of its cluster, and any node of itself."""
@@ -297,7 +297,7 @@ class Cluster:
             if not waits:
                 self.marks.pop(name, None)
                 self.cordoned.discard(name)
-            problems = [{"message": "the API shows another boot", "remedy": "wait"}] if waits else []
+            problems = [{"cause": "the API shows another boot", "remedy": "wait", "commands": []}] if waits else []
             return {**answer, "problems": problems, "unschedulable": False}
         if state in ("drained", "rebooting"):
             phase = "drain" if state == "drained" else "reboot"
