@@ -25,6 +25,7 @@ from ..module_utils.core.change import Change, due, full_name
 from ..module_utils.core.problem import Command, place, typed
 from ..module_utils.core.visible import visible
 from ..module_utils.run.steps import legend, step
+from .timeline import span, spent, timeline
 
 # The order is that of the page: who needs a person comes first. Shape and word say what the colour says.
 _RESULTS = {
@@ -38,10 +39,6 @@ _RESULTS = {
     "powered off": ("○", "quiet"),
 }
 _ORDER = {result: place for place, result in enumerate(_RESULTS)}
-
-# Up to so many hosts the timeline shows each of them at once; beyond, a wave is opened by hand.
-_ALL_AT_ONCE = 40
-_TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 # A security update of which nothing is known.
 _UPDATE = {"source": "", "closed": False, "cves": None, "since": None, "days": None}
@@ -80,8 +77,8 @@ def page(report: Mapping, zone: tzinfo | None = None) -> str:
         figures=_figures(report, security),
         next=_next(report, hosts),
         again=not report["ok"],
-        timeline=_timeline(report, hosts),
-        spent=_spent(hosts),
+        timeline=timeline(report, hosts, ended(report)),
+        spent=spent(hosts),
         open=_cves(item for item in security if not item["closed"]),
         closed=_cves(item for item in security if item["closed"]),
         assessed=any(host["assessed"] for host in hosts.values()),
@@ -173,22 +170,6 @@ def _render(name: str, **values: object) -> str:
 def _shown(value: object) -> object:
     """What a template prints, with nothing in it that a browser would not show."""
     return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def span(seconds: float | None) -> str:
-    """A duration as people say it: ``0.3 s``, ``45 s``, ``4 min 05 s``, ``1 h 02 min``."""
-    if seconds is None:
-        return ""
-    if seconds < 9.95:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02} min" if minutes else f"{hours} h"
 
 
 def _when(epoch: float | None, zone: tzinfo | None, form: str = "%a %d %b %Y, %H:%M %Z") -> str:
@@ -354,95 +335,6 @@ def _commands(host: Mapping, itself: str) -> list:
         shown: Command = {**each, "argv": argv, "host": itself if each["host"] == host["name"] else each["host"]}
         found.append((place(shown), typed(shown)))
     return list(dict.fromkeys(found))
-
-
-def _timeline(report: Mapping, hosts: Mapping) -> dict | None:
-    """Where each step lies between the beginning and the end of the run, in percent; None where that is not known.
-
-    Where there are too many hosts for one picture, those of a wave are drawn on the wave's own scale.
-    """
-    timed = {name: host for name, host in hosts.items() if host["timed"]}
-    if not timed or report.get("began") is None:
-        return None
-    first = min(host["began"] for host in timed.values())
-    begins = min(report["began"], first)
-    whole = max(*map(_over, timed.values()), ended(report) or 0) - begins or 1
-    every = len(timed) <= _ALL_AT_ONCE
-
-    waves = []
-    for number, members in enumerate(report.get("waves") or [sorted(timed)], 1):
-        known = [hosts[name] for name in members if name in timed]
-        start = min((host["began"] for host in known), default=begins)
-        took = max(map(_over, known), default=begins) - start
-        scale = (begins, whole) if every or len(known) < 2 else (start, took or 1)
-        waves.append(
-            {
-                "number": number,
-                "rows": [_row(host, *scale) for host in known],
-                "left": [hosts[name] for name in members if name in hosts and name not in timed],
-                "start": _percent(start - begins, whole),
-                "width": _percent(took, whole),
-                "seconds": took,
-                "bad": any(host["tone"] == "bad" for host in known),
-            }
-        )
-    tick = next((each for each in _TICKS if whole / each <= 5), whole)
-    return {
-        "waves": waves,
-        "opened": [wave for wave in waves if wave["rows"]],
-        "unopened": [wave for wave in waves if not wave["rows"]],
-        "ticks": [(_percent(at * tick, whole), span(at * tick) if at else "0") for at in range(int(whole / tick) + 1)],
-        "every": _percent(tick, whole),
-        "lead": _percent(first - begins, whole),
-        "lead_seconds": first - begins,
-        "all": every,
-        "kinds": {step(key).kind for host in timed.values() for key, _seconds in host["steps"]},
-        "stopped": report.get("stopped") or "",
-    }
-
-
-def _over(host: Mapping) -> float:
-    """When the last step of a host was over."""
-    return host["began"] + sum(seconds for _step, seconds in host["steps"])
-
-
-def _percent(seconds: float, whole: float) -> float:
-    return round(100 * seconds / whole, 3)
-
-
-def _row(host: Mapping, begins: float, whole: float) -> dict:
-    """The bars of a host: step, seconds, kind, and where it begins and how wide it is, in percent."""
-    at, bars = host["began"] - begins, []
-    for key, seconds in host["steps"]:
-        row = step(key)
-        bars.append((row.title, seconds, row.kind, _percent(at, whole), _percent(seconds, whole)))
-        at += seconds
-    return {"host": host, "bars": bars, "end": _percent(at, whole), "seconds": _over(host) - host["began"]}
-
-
-def _spent(hosts: Mapping) -> list:
-    """Where the time went: of each step the sum over the hosts, its share, and who took longest; the longest first."""
-    steps: dict = {}
-    for host in hosts.values():
-        for key, seconds in host["steps"]:
-            steps.setdefault(key, []).append((seconds, host))
-    whole = sum(seconds for took in steps.values() for seconds, _host in took)
-    rows = []
-    for key, took in steps.items():
-        longest, slowest = max(took, key=lambda item: item[0])
-        total = sum(seconds for seconds, _host in took)
-        rows.append(
-            {
-                "step": step(key).title,
-                "kind": step(key).kind,
-                "total": total,
-                "share": 100 * total / whole if whole else 0,
-                "longest": longest,
-                "slowest": slowest,
-                "hosts": len(took),
-            }
-        )
-    return sorted(rows, key=lambda item: -item["total"])
 
 
 def _cves(security: Iterable[Mapping]) -> dict:

@@ -100,18 +100,6 @@ def test_cves_that_are_unknown_are_not_none():
     assert "CVEs unknown" in between(page, "closed by this run", "Patch or rebuild")
 
 
-def test_the_timeline_lies_in_the_run_and_in_order():
-    hosts = {name: pages._host(name, name, known) for name, known in reports.good()["hosts"].items()}
-    timeline = pages._timeline(reports.good(), hosts)
-    assert [[row["host"]["name"] for row in wave["rows"]] for wave in timeline["waves"]] == reports.good()["waves"]
-    for row in (row for wave in timeline["waves"] for row in wave["rows"]):
-        ends = [(at, at + width) for _step, _seconds, _kind, at, width in row["bars"]]
-        assert ends[0][0] >= timeline["lead"] > 0 and ends[-1][1] == pytest.approx(row["end"], abs=0.01)
-        assert row["end"] <= 100
-        assert [end for _at, end in ends[:-1]] == pytest.approx([at for at, _end in ends[1:]], abs=0.01)
-    assert timeline["ticks"][:2] == [(0.0, "0"), (29.821, "5 min")]
-
-
 def test_the_hosts_of_a_big_fleet_lie_in_closed_waves_but_those_with_trouble():
     made = reports.fleet(200)
     page = read(made)
@@ -177,17 +165,6 @@ def test_hosts_with_the_same_to_do_share_a_card_and_each_has_its_commands():
         "failed: c x Look on c dpkg --audit on the control node "
         "ansible-playbook -i inventory/ homelab.patching.patch -e 'x=c d'" in todo
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        *((None, ""), (0, "0 s"), (0.34, "0.3 s"), (9.96, "10 s"), (59.6, "1 min"), (245, "4 min 05 s")),
-        *((3599, "59 min 59 s"), (3600, "1 h"), (3725, "1 h 02 min"), (30060, "8 h 21 min")),
-    ],
-)
-def test_durations(seconds, text):
-    assert pages.span(seconds) == text
 
 
 def test_the_index_lists_all_that_is_there():
