@@ -128,10 +128,9 @@ def finished(params: dict) -> dict:
     if not ours and not upgrade.collected(params["run"]):
         action = arguments(params["upgrade"], params["pending"], params["exclude"])
         upgrade.start(params["run"], upgrade.install_command(action))
-    state = upgrade.wait(params["timeout"])
-    if system.at_work(state):
-        return {"changed": True, "finished": False, "installed": []}
-    return _result(upgrade.collect())
+    upgrade.wait(params["timeout"])
+    outcome = upgrade.collect()
+    return _result(outcome) if outcome else {"changed": True, "finished": False, "installed": []}
 
 
 def _result(outcome: dict) -> dict:
@@ -148,15 +147,13 @@ def _how_it_ended(outcome: dict) -> str:
 
 def settled(params: dict) -> dict:
     """Put in order what a dead run left."""
-    _wait_to_the_end(params["timeout"])
-    outcome = upgrade.collect()
+    outcome = _to_the_end(params["timeout"])
     earlier = ""
     if outcome["run"] and not outcome["ok"]:
         earlier = f"the upgrade of run {outcome['run']} {_how_it_ended(outcome)}"
     if system.run(["dpkg", "--audit"]).stdout.strip():
         upgrade.start(params["run"], upgrade.CONFIGURE, upgrade=False)
-        _wait_to_the_end(params["timeout"])
-        return {**_result(upgrade.collect()), "changed": True, "earlier": earlier}
+        return {**_result(_to_the_end(params["timeout"])), "changed": True, "earlier": earlier}
     return {
         "changed": bool(outcome["installed"]),
         "finished": True,
@@ -165,12 +162,19 @@ def settled(params: dict) -> dict:
     }
 
 
-def _wait_to_the_end(timeout: float) -> None:
-    if system.at_work(upgrade.wait(timeout)):
+def _to_the_end(timeout: float) -> dict:
+    """The outcome of an upgrade; waited for.
+
+    :raises PatchingError: it is still at work when the time is over.
+    """
+    upgrade.wait(timeout)
+    outcome = upgrade.collect()
+    if outcome is None:
         raise PatchingError(
             f"an earlier upgrade is still at work after {timeout:.0f} s; it goes on.",
             f"On the host: journalctl -fu {system.UPGRADE_UNIT}",
         )
+    return outcome
 
 
 def main() -> None:

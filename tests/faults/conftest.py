@@ -166,8 +166,8 @@ def asleep(machines, tmp_path):
     """Begin a run that stops itself (SIGSTOP) before a task, as a laptop that is closed; its process."""
     begun = []
 
-    def asleep(host: str, task: str, policy: dict) -> subprocess.Popen:
-        stop = {"host": host, "task": task, "run": ["sh", "-c", "kill -STOP $PPID"]}
+    def asleep(host: str, task: str, policy: dict, past: int = 0) -> subprocess.Popen:
+        stop = {"host": host, "task": task, "past": past, "run": ["sh", "-c", "kill -STOP $PPID"]}
         env = {
             **os.environ,
             **lab_env(),

@@ -17,6 +17,7 @@ STOPPED = ":".join((DONE, BROKEN, LATER))
 # Of the roll that goes on; GOOD and WORSE are in a wave of their own after the others.
 POSTINST, UNIT, BEFORE, HANGS, CLAIMED, LOCKED, NEVER = "app2", "app3", "app4", "app5", "app6", "app7", "app8"
 AFTER, GOOD = "web2", "db2"
+LATE = "/run/systemd/system/homelab-patching-upgrade.service.d"
 TOLERATED = (POSTINST, UNIT, BEFORE, AFTER, HANGS, CLAIMED, LOCKED, NEVER, GOOD)
 ONE_FAILS = ("--postinst", "test ! -e /etc/lab-broken")
 
@@ -56,6 +57,10 @@ def tolerated(small, package, run, boots, tmp_path_factory):
     ask(BEFORE, "touch /etc/lab-refuse")
     everywhere((HANGS, CLAIMED, LOCKED, NEVER), "touch /run/reboot-required")
     boots.update({host: state(host).boot_id for host in TOLERATED})
+    # systemd has the upgrade's unit wait for another one, which takes a while longer.
+    ask(GOOD, f"mkdir -p {LATE}; printf '[Unit]\nAfter=lab-late.service\n' > {LATE}/late.conf; systemctl daemon-reload")
+    waits = "until systemctl show -p Job homelab-patching-upgrade | grep -q Job=[1-9]; do sleep 0.2; done; sleep 4"
+    ask(GOOD, f"systemd-run -q --no-block --service-type=oneshot --unit=lab-late timeout 600 sh -c '{waits}'")
 
     folder = tmp_path_factory.mktemp("tasks")
     before, after, hangs = folder / "before.yml", folder / "after.yml", folder / "hangs.yml"
@@ -122,6 +127,11 @@ def test_a_tolerated_failure_lets_the_roll_go_on_and_is_no_success(tolerated):
     assert told(tolerated, GOOD)["result"] == "patched"
     assert version(GOOD, "lab-roll") == "2.0"
     assert tolerated.report["wrong"] == sorted((POSTINST, UNIT, BEFORE, AFTER, HANGS, CLAIMED, LOCKED))
+
+
+def test_an_upgrade_that_systemd_starts_late_is_waited_for(tolerated):
+    assert told(tolerated, GOOD)["result"] == "patched"
+    assert "Finished homelab-patching-upgrade" in ask(GOOD, "journalctl --no-pager -u homelab-patching-upgrade")
 
 
 def test_a_unit_that_the_upgrade_breaks_is_a_failure_and_one_that_was_broken_is_not(tolerated):

@@ -175,7 +175,9 @@ def test_an_api_that_does_not_answer_refuses_its_cluster_and_no_other(one, pendi
 
 
 # Between gate and reboot it is the fence that holds, on a node as on a plain host (test_claims.py).
-@pytest.mark.parametrize("where", ["Call | Note what it came to", *(["patch_reboot : Reboot"] if FULL else [])])
+@pytest.mark.parametrize(
+    "where", ["Call | Make sure that the host is still this run's", *(["patch_reboot : Reboot"] if FULL else [])]
+)
 def test_a_run_that_slept_past_its_claims_touches_nothing_more(one, pending, run, asleep, where):
     """Once between gate and reboot, once in a drain that a budget blocks."""
     host = AGENTS[0]
@@ -184,7 +186,8 @@ def test_a_run_that_slept_past_its_claims_touches_nothing_more(one, pending, run
     blocked = where.startswith("Call")
     if blocked:
         one.deploy("stuck", 1, minimum=1, node=one.node(host))
-    first = asleep(host, where, {"patching_hosts": host, "patching_claim_seconds": 40})
+    # In the drain the first call has cordoned the node.
+    first = asleep(host, where, {"patching_hosts": host, "patching_claim_seconds": 40}, past=int(blocked))
     one.kubectl("delete", "deployment,pdb", "stuck", "--ignore-not-found")
     assert one.nodes()[one.node(host)]["unschedulable"] and state(host).boot_id == before
     time.sleep(41)

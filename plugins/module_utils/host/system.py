@@ -127,11 +127,11 @@ def locked() -> Iterator[None]:
 
 
 def unit(name: str) -> dict:
-    """State of a systemd unit: ``ActiveState``, ``SubState``, ``Result``, ``ExecMainStatus``, ``Description``.
+    """State of a systemd unit: ``ActiveState``, ``Job`` (missing: none waits), ``Result``, ``Description`` and others.
 
     :raises PatchingError: systemd does not answer, also not after a while: it may be upgrading itself.
     """
-    properties = "ActiveState,SubState,Result,ExecMainStatus,Description,InvocationID"
+    properties = "ActiveState,SubState,Job,Result,ExecMainStatus,Description,InvocationID"
     for _attempt in range(10):
         shown = run(["systemctl", "show", name, "-p", properties])
         if shown.returncode == 0 and "ActiveState=" in shown.stdout:
@@ -145,9 +145,11 @@ def unit(name: str) -> dict:
 def at_work(state: dict) -> bool:
     """Is a oneshot unit, such as the upgrade, not over yet?
 
+    One that systemd has yet to start is inactive, as one that was never there; only its job tells them apart.
+
     :param state: from `unit`.
     """
-    return state.get("ActiveState") in ("activating", "deactivating")
+    return state.get("ActiveState") in ("activating", "deactivating") or state.get("Job", "0") not in ("", "0")
 
 
 def failed_units() -> list:

@@ -114,8 +114,8 @@ def collected(run: str) -> dict | None:
     return recorded.get("outcome") if recorded.get("run") == run and recorded.get("upgrade") else None
 
 
-def collect() -> dict:
-    """The outcome of an upgrade that has ended; frees the unit's name for the next one.
+def collect() -> dict | None:
+    """The outcome of an upgrade that has ended, None while it is at work; frees the unit's name for the next one.
 
     It is kept until the host is given back: a call that was cut off may be at it as well, and gets the same answer.
 
@@ -127,11 +127,16 @@ def collect() -> dict:
         if "outcome" in recorded:
             return recorded["outcome"]
         state = system.unit(system.UPGRADE_UNIT)
+        # Stopping the unit would kill dpkg in the middle.
+        if system.at_work(state):
+            return None
         there = loaded(state)
         before = recorded.get("before")
         outcome = {
             "run": recorded.get("run", ""),
-            "ok": there and state.get("Result") == "success" and state.get("ExecMainStatus") == "0",
+            "ok": state.get("ActiveState") == "active"
+            and state.get("Result") == "success"
+            and state.get("ExecMainStatus") == "0",
             "status": state.get("ExecMainStatus", "") if there else "",
             "installed": [] if before is None else changed_versions(before, dpkg.installed_packages()),
             "log": system.journal(system.UPGRADE_UNIT, state.get("InvocationID", "")) if there else [],

@@ -27,11 +27,12 @@ def refuse(why):
     sys.exit(f"homelab.patching: not rebooted: {why}")
 
 
-def unit_state(name):
-    shown = subprocess.run(
-        ["systemctl", "show", "-p", "ActiveState", "--value", name], check=False, capture_output=True, text=True
-    )
-    return shown.stdout.strip()
+def at_work(name):
+    """Is a oneshot unit not over yet? One that systemd has yet to start is inactive, and has a job."""
+    words = ["systemctl", "show", "-p", "ActiveState,Job", name]
+    shown = subprocess.run(words, check=False, capture_output=True, text=True).stdout
+    state = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    return state.get("ActiveState") in ("activating", "deactivating") or state.get("Job", "0") not in ("", "0")
 
 
 def check(claim, run, boot_id, now):
@@ -42,7 +43,7 @@ def check(claim, run, boot_id, now):
         refuse(f"the claim of run {run} has expired")
     if os.path.isdir(K3S) and not -1 <= now - claim.get("gate", 0) < GATE_SECONDS:
         refuse(f"the last gate of its K3s cluster is not from the last {GATE_SECONDS} s")
-    if unit_state(UPGRADE_UNIT) in ("activating", "deactivating"):
+    if at_work(UPGRADE_UNIT):
         refuse("an upgrade is at work")
     with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as stream:
         if stream.read().strip() != boot_id:

@@ -1,7 +1,8 @@
 """Callback: runs a command at a named moment of a playbook, while Ansible waits for it.
 
 MOMENTS holds a JSON list of {"host": ..., "task": ..., "run": [...]}: before the task (its name's end) starts on the
-host the command is run, once. What it prints goes to the run's output; a command that fails ends the run.
+host the command is run, once; with "past": 1 not before its first start, but before its second. What it prints goes to
+the run's output; a command that fails ends the run.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ class CallbackModule(CallbackBase):
         """Ansible is about to hand the task to a worker."""
         for moment in list(self.moments):
             if moment["host"] == host.get_name() and task.get_name().endswith(moment["task"]):
+                if moment.get("past"):
+                    moment["past"] -= 1
+                    continue
                 self.moments.remove(moment)
                 done = subprocess.run(moment["run"], capture_output=True, text=True, check=False)
                 self._display.display(f"MOMENT {moment} -> {done.returncode} {done.stdout}{done.stderr}")

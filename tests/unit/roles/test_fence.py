@@ -32,7 +32,7 @@ def fence(tmp_path, monkeypatch):
     """The script, on a host with no upgrade at work; `tmp_path/agent` is what makes it a K3s node."""
     script = _script()
     monkeypatch.setattr(script, "K3S", str(tmp_path / "agent"))
-    monkeypatch.setattr(script, "unit_state", lambda name: "inactive")
+    monkeypatch.setattr(script, "at_work", lambda _name: False)
     return script
 
 
