@@ -159,3 +159,15 @@ def test_a_variable_of_a_task_has_the_name_of_a_role(role):
     tasks = (task for path in ROLES[role].glob("tasks/**/*.yml") for task in steps(yaml.safe_load(path.read_text())))
     names = {name for task in tasks if isinstance(task.get("vars"), dict) for name in task["vars"]}
     assert {name for name in names if not name.removeprefix("__").startswith(tuple(ROLES))} == set()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_name_of_a_role_comes_from_somewhere(role):
+    """An input, a variable, what a task sets, or the item of a loop: one that nobody sets shows on a machine only."""
+    tasks = [task for path in ROLES[role].glob("tasks/**/*.yml") for task in steps(yaml.safe_load(path.read_text()))]
+    given = {name for task in tasks if isinstance(task.get("vars"), dict) for name in task["vars"]}
+    given |= {task["loop_var"] for task in tasks if "loop_var" in task}
+    given |= sets(role) | set(values(role, "vars")) | set(values(role, "defaults"))
+    given |= {name for task in tasks for name in re.findall(r"\b__\w+", str(task.get("ansible.builtin.set_fact", "")))}
+    read = set(re.findall(rf"(?<![\w.])(?:__)?{role}_\w+", whole(role)))
+    assert {name for name in read - given if not (ROLES[role] / f"tasks/{name}.yml").exists()} == set()
