@@ -159,9 +159,9 @@ def conventions() -> list[Level]:
 
 
 def unit() -> Level:
-    """Decisions, clients, and playbooks that need no machine, because they are refused or because it is made up."""
+    """Decisions, clients, and playbooks that are refused before they reach a machine."""
     # By file: what the tests of a file share is made once.
-    words = pytest("unit", "-q", "-n", str(CORES), "--dist=loadfile", "tests/unit", "tests/play", "tests/lies")
+    words = pytest("unit", "-q", "-n", str(CORES), "--dist=loadfile", "tests/unit", "tests/play")
     return Level("unit", "Pure functions, clients, playbooks without machines", [words])
 
 
@@ -170,6 +170,7 @@ def beside(lab: bool) -> list[Level]:
     # Last: the longest files on machines begin with clusters, too.
     k3s = "K3s: modules and role on a real API server and kubelet"
     return [
+        Level("lies", "Playbooks on machines that lie", [pytest("lies", "-q", "tests/lies")]),
         Level("page", "The page in a browser", [pytest("page", "-q", "tests/page")]),
         Level("sanity", "Conventions: ansible-test sanity", [["tools/sanity"]]),
         Level("matrix", "Other Pythons", [["tools/matrix", str(RESULTS), *(["--roll"] if lab else [])]]),
