@@ -8,8 +8,9 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 
 from ..module_utils.core import problem
-from ..module_utils.k3s.recovery import forgettable
+from ..module_utils.k3s.recovery import Answer, forgettable
 from ..module_utils.run import identity
+from ..plugin_utils.hostvars import listed
 
 
 class ActionModule(ActionBase):
@@ -29,12 +30,12 @@ class ActionModule(ActionBase):
                 "clusters": {"type": "dict", "required": True},
             }
         )
-        names = args["nodes"].replace(",", " ").split() if isinstance(args["nodes"], str) else args["nodes"]
         facts = {host: (answer or {}).get("host") or {} for host, answer in args["hosts"].items()}
         clusters = {host: (answer or {}).get("cluster") for host, answer in args["clusters"].items()}
-        judgement = forgettable(
-            names, {host: {"k3s": facts[host].get("k3s"), "cluster": clusters.get(host)} for host in facts}
-        )
+        answers: dict[str, Answer] = {
+            host: {"k3s": facts[host].get("k3s"), "cluster": clusters.get(host)} for host in facts
+        }
+        judgement = forgettable(listed(args["nodes"]), answers)
         if judgement["problems"]:
             return {"failed": True, "msg": problem.told(judgement["problems"])}
         servers = judgement["servers"]

@@ -18,6 +18,7 @@ from jinja2 import TemplateError
 
 from ..module_utils.report import exposure, metrics
 from ..plugin_utils import pages
+from ..plugin_utils.hostvars import unregistered
 
 # What the index shows. A scheduled run keeps as many reports by default.
 LAST = 24
@@ -41,7 +42,7 @@ class ActionModule(ActionBase):
         )
         folder = Path(args["folder"])
         # What Ansible has put beside it is no part of the report.
-        told = {name: value for name, value in args["report"].items() if name not in ("changed", "failed")}
+        told = unregistered(args["report"])
         run = told["run"]
         path, page, index, textfile = (
             folder / name for name in (f"{run}.json", f"{run}.html", "index.html", "patching.prom")

@@ -22,7 +22,7 @@ from ..module_utils.core.problem import PatchingError
 from ..module_utils.report.text import plan_lines
 from ..module_utils.run import advice, identity, plan
 from ..module_utils.run.shapes import Plan
-from ..plugin_utils.hostvars import collect, plain
+from ..plugin_utils.hostvars import collect, listed, plain
 from ..plugin_utils.terminal import show
 
 
@@ -81,7 +81,6 @@ class ActionModule(ActionBase):
         _check_hooks(assessments)
         everybody = [*assessments.values(), *peers.values()]
         claims = [((told or {}).get("host") or {}).get("claim") for told in everybody]
-        accept = args["accept"] or []
         return plan.make_plan(
             identity.new_id(),
             identity.identity(),
@@ -89,7 +88,7 @@ class ActionModule(ActionBase):
             identity.dead_runs(claims) | {args["takeover"]},
             datetime.now().astimezone(),
             args["mode"],
-            accept.replace(",", " ").split() if isinstance(accept, str) else accept,
+            listed(args["accept"]),
             peers,
             _published(args["image_catalogue"]),
         )

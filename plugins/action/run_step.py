@@ -12,8 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils.run import transaction
 from ..module_utils.run.shapes import Record
-
-_NO_RECORD = {"changed", "failed"}
+from ..plugin_utils.hostvars import unregistered
 
 
 class ActionModule(ActionBase):
@@ -35,7 +34,7 @@ class ActionModule(ActionBase):
                 "failure": {"type": "dict"},
             }
         )
-        record = cast(Record, {key: value for key, value in args["record"].items() if key not in _NO_RECORD})
+        record = cast(Record, unregistered(args["record"]))
         if args["failure"]:
             return dict(transaction.fail(record, args["answers"], args["failure"], time.time()))
         return dict(transaction.advance(args["step"], args["entry"], record, args["answers"], time.time()))

@@ -63,17 +63,8 @@ options:
     description: Seconds to wait for a daily update that is already in progress.
     type: int
     default: 1800
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
-    support: none
-  platform:
-    description: Target OS/families that can be operated against.
-    platforms: debian
-    support: full
+extends_documentation_fragment:
+  - homelab.patching.managed_host
 """
 
 EXAMPLES = r"""

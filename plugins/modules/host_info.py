@@ -39,17 +39,8 @@ options:
     type: dict
 requirements:
   - python3-apt on the host (found in another interpreter of the host if needed)
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
-    support: none
-  platform:
-    description: Target OS/families that can be operated against.
-    platforms: debian
-    support: full
+extends_documentation_fragment:
+  - homelab.patching.managed_host
 """
 
 EXAMPLES = r"""

@@ -32,17 +32,8 @@ options:
     description: Timeout in seconds for an answer from the API.
     type: int
     default: 60
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
-    support: none
-  platform:
-    description: Target OS/families that can be operated against.
-    platforms: debian
-    support: full
+extends_documentation_fragment:
+  - homelab.patching.managed_host
 """
 
 EXAMPLES = r"""

@@ -69,17 +69,8 @@ options:
       - With V(state=schedulable), uncordon the node in its old boot, because it is known that no reboot will follow.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
-    support: none
-  platform:
-    description: Target OS/families that can be operated against.
-    platforms: debian
-    support: full
+extends_documentation_fragment:
+  - homelab.patching.managed_host
 seealso:
   - module: homelab.patching.k3s_info
   - module: homelab.patching.host_claim

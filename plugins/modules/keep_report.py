@@ -26,21 +26,8 @@ options:
     description: Where to save it.
     type: path
     required: true
-attributes:
-  action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed
-      on the controller.
-    support: full
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
-    support: none
-  platform:
-    description: Target OS/families that can be operated against.
-    platforms: all
-    support: full
+extends_documentation_fragment:
+  - homelab.patching.control_node
 """
 
 EXAMPLES = r"""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..module_utils.run.transaction import proved
 from ..module_utils.run.waves import may_open
 
 
@@ -15,4 +16,4 @@ class TestModule:
 
     def tests(self) -> dict[str, Callable]:
         """Names under homelab.patching."""
-        return {"may_open": may_open}
+        return {"may_open": may_open, "proved": proved}

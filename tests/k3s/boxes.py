@@ -38,8 +38,8 @@ START = """
 set -e
 mount --make-rprivate /
 for d in etc var/lib; do
-  mkdir -p {folder}/upper/$d {folder}/work/$d
-  mount -t overlay overlay -o lowerdir=/$d,upperdir={folder}/upper/$d,workdir={folder}/work/$d /$d
+  mkdir -p {folder}/upper/$d {folder}/scratch/$d
+  mount -t overlay overlay -o lowerdir=/$d,upperdir={folder}/upper/$d,workdir={folder}/scratch/$d /$d
 done
 mount -t tmpfs tmpfs /run
 mount --bind {folder}/boot_id /proc/sys/kernel/random/boot_id

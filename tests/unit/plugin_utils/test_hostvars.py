@@ -1,6 +1,7 @@
-"""What actions read of the hosts, and hand over."""
+"""What actions are given, read of the hosts, and hand over."""
 
-from ansible_collections.homelab.patching.plugins.plugin_utils.hostvars import collect, plain
+import pytest
+from ansible_collections.homelab.patching.plugins.plugin_utils.hostvars import collect, listed, plain, unregistered
 
 
 class HostVars:
@@ -23,3 +24,13 @@ def test_what_is_handed_over_has_no_tags():
     value = plain({"hosts": {"web1": [Tagged("patched"), None, 1.5]}})
     assert value == {"hosts": {"web1": ["patched", None, 1.5]}}
     assert type(value["hosts"]["web1"][0]) is str
+
+
+def test_a_registered_result_is_handed_on_as_it_was_returned():
+    assert unregistered({"result": "lost", "changed": False, "failed": False}) == {"result": "lost"}
+
+
+@pytest.mark.parametrize("names", ["web1,db1", "web1 db1", "web1, db1", ["web1", "db1"]])
+def test_names_may_be_a_list_or_a_text(names):
+    assert listed(names) == ["web1", "db1"]
+    assert listed(None) == listed("") == listed([]) == []
